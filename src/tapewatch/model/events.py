@@ -1,0 +1,116 @@
+"""Events: what a venue's frames mean. Detectors see these, plus `Link` and `Timer`.
+
+Prices and sizes are float64 (the exact text stays in the raw frame on the tape); a non-finite or
+non-positive price never becomes an event. `ts_event` is the venue's time, `ts_recv` ours, both ns.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from tapewatch.model.inputs import Link, Timer
+from tapewatch.model.instrument import Side
+
+
+class Trade(Struct, frozen=True, gc=False, tag="trade"):
+    """One execution: `price` in quote units, `size` in base units, `aggressor` = taker's side."""
+
+    instrument: str
+    ts_event: int
+    ts_recv: int
+    price: float
+    size: float
+    aggressor: Side
+    trade_id: str = ""  # the venue's id; empty where it gives none
+    index: int = 0  # position in its frame
+    backfilled: bool = False  # fetched over HTTP after a gap, or part of a reconnect snapshot
+
+
+class Quote(Struct, frozen=True, gc=False, tag="quote"):
+    """Best bid and ask changed. A missing side has price 0.0 and size 0.0."""
+
+    instrument: str
+    ts_event: int
+    ts_recv: int
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+
+
+class Book(Struct, frozen=True, gc=False, tag="book"):
+    """Depth after one message, best level first, as (price, size) pairs."""
+
+    instrument: str
+    ts_event: int
+    ts_recv: int
+    bids: tuple[tuple[float, float], ...]
+    asks: tuple[tuple[float, float], ...]
+
+
+class Bar(Struct, frozen=True, gc=False, tag="bar"):
+    """One OHLCV candle; `ts_event` is the end of its interval, `trades` is -1 where unknown."""
+
+    instrument: str
+    ts_event: int
+    ts_recv: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    interval_ns: int
+    trades: int = -1
+
+
+StatusKind = Literal[
+    "subscribed",  # the venue acknowledged a subscription
+    "rejected",  # the venue refused one
+    "ack_timeout",  # no answer to a subscription in time
+    "no_data",  # acknowledged, but no first data in time
+    "mute",  # the feed is silent although the venue's REST interface shows progress
+    "quiet",  # the feed is silent and so is the venue: nothing is wrong
+    "halted",  # the venue does not trade (maintenance, cancel only, post only)
+    "online",  # it trades again
+    "gap",  # trade ids jump: `first_id`..`last_id` are missing
+    "gap_filled",  # ... and were fetched
+    "gap_lost",  # ... and the venue does not have them either
+    "duplicate",  # a trade delivered again outside a snapshot; it was dropped
+    "reordered",  # a late trade that fills a hole
+    "checksum",  # the book does not match the venue's checksum; it is invalid until a snapshot
+    "resynced",  # ... and valid again
+    "unchecked",  # the checksum kept failing after fresh snapshots; checking is off for this book
+    "malformed",  # a frame that cannot be read
+    "invalid",  # a row with an impossible value; it was dropped
+    "unknown",  # a well-formed frame of a kind we do not know
+    "lag",  # `value` seconds between the venue's time and ours
+    "clock",  # `value` seconds by which our clock is ahead of the venue's
+    "rate_limited",  # the venue says we ask too much
+    "unrecorded",  # inputs were received but not written (disk full)
+]
+
+Ask = Literal["resubscribe", "reconnect", "backfill", "probe"]
+
+
+class Status(Struct, frozen=True, gc=False, tag="status"):
+    """Something about the feed rather than the market. `instrument` is empty for the whole source.
+
+    `ask` is what the edge should do about it; the engine passes it on as a `Fault`.
+    """
+
+    source: str
+    instrument: str
+    ts_event: int
+    ts_recv: int
+    kind: StatusKind
+    detail: str = ""
+    channel: str = ""
+    first_id: int = 0
+    last_id: int = 0
+    since_ns: int = 0  # start of the affected interval, 0 where there is none
+    value: float = 0.0
+    ask: Ask | None = None
+
+
+Event = Trade | Quote | Book | Bar | Status | Link | Timer
+MarketEvent = Trade | Quote | Book | Bar

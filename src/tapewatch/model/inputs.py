@@ -1,0 +1,56 @@
+"""Inputs: everything that may influence an output. The tape holds these and nothing else matters.
+
+An input is created at the edge, given a sequence number when it is appended to the tape, and only
+then passed to `Engine.step`.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Frame(Struct, frozen=True, gc=False, tag="frame"):
+    """One raw websocket message or HTTP body, verbatim.
+
+    `stream` says where it came from: `ws` for a socket message, `rest:<path?query>` for the body of
+    an HTTP answer. `ts_recv` is ns at which the last byte was read.
+    """
+
+    ts_recv: int
+    source: str
+    data: bytes
+    stream: str = "ws"
+
+
+class Link(Struct, frozen=True, gc=False, tag="link"):
+    """State of a source's connection. `reason` is for people; `up` starts a new decoding epoch."""
+
+    ts_recv: int
+    source: str
+    state: Literal["up", "down"]
+    reason: str = ""
+
+
+class Timer(Struct, frozen=True, gc=False, tag="timer"):
+    """The engine's clock: one a second (`limits.TIMER_S`)."""
+
+    ts_recv: int
+
+
+class Command(Struct, frozen=True, gc=False, tag="command"):
+    """An operator's or the machine's order.
+
+    | op | argument |
+    |---|---|
+    | `kill` | `on`, `off` or `unknown` (the switch cannot be read) |
+    | `reset_baseline` | instrument id |
+    | `unrecorded` | `n` inputs that were received but not recorded (disk full) |
+    """
+
+    ts_recv: int
+    actor: str
+    op: Literal["kill", "reset_baseline", "unrecorded"]
+    argument: str = ""
+
+
+Input = Frame | Link | Timer | Command

@@ -1,0 +1,20 @@
+"""Instrument ids: `venue:symbol`, one string in logs, metrics, keys and file contents."""
+
+import re
+from typing import Literal
+
+from tapewatch.model.errors import ConfigError
+
+Side = Literal["buy", "sell", "unknown"]
+
+_ID = re.compile(r"([a-z][a-z0-9_]{0,31}):([A-Za-z0-9/._\-]{1,128})", re.ASCII)
+
+
+def split_id(instrument: str) -> tuple[str, str]:
+    """`kraken:BTC/USD` -> (`kraken`, `BTC/USD`). Raises `ConfigError`."""
+    match = _ID.fullmatch(instrument)
+    if match is None:
+        raise ConfigError(
+            f'"{instrument[:60]}" is not a market id; write venue:symbol, such as kraken:BTC/USD'
+        )
+    return match.group(1), match.group(2)

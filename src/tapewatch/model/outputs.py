@@ -1,0 +1,166 @@
+"""Outputs: what the engine says. Sinks see these and nothing else.
+
+Times are ns. Scores are in the detector's own unit, `p` is the probability of a score at least as
+extreme under the detector's own baseline (None where the detector has no calibrated tail).
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from tapewatch.model.events import Ask
+
+Severity = Literal["info", "warn", "high", "page"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warn", "high", "page")
+
+
+class Contribution(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One quantity behind an observation. `score` in sigma unless `unit` says otherwise."""
+
+    name: str
+    score: float
+    observed: float | None = None
+    expected: float | None = None
+    unit: str = ""
+    p: float | None = None
+
+
+class Observation(Struct, frozen=True, gc=False, tag="observation"):
+    """One detector's measurement of one key at one time. Detectors measure, the gate judges.
+
+    `score >= line` means that the detector's own rule calls it anomalous; `severity` is the most
+    the gate may make of it. `native` is the detector's result in its original form, if it has one.
+    """
+
+    detector: str
+    instrument: str
+    cause: str
+    ts_event: int
+    score: float
+    line: float
+    ready: bool = True
+    low_confidence: bool = False
+    severity: Severity = "warn"
+    onset_ns: int = 0  # when it began, where that differs from ts_event
+    p: float | None = None
+    p_extrapolated: bool = False
+    observed: float | None = None
+    expected: float | None = None
+    expected_low: float | None = None
+    expected_high: float | None = None
+    unit: str = ""
+    flip: float | None = None  # the observed value at which it would not have fired
+    contributions: tuple[Contribution, ...] = ()
+    baseline_count: int = 0
+    baseline_age_s: float = 0.0
+    reason: str = ""  # one sentence for people, safe to print
+    report: bool = False  # also goes out as an ObservationReport, sampled
+    cycle_ms: int = 0  # poll cycle of a report
+    native: Any = None
+
+
+class DataVerdict(Struct, frozen=True, gc=False):
+    """Can the data behind an alert be trusted?"""
+
+    feed: Literal["complete", "gap", "stale"]
+    gap_before_s: float | None = None  # age of the last gap, if there was one in the last 300 s
+    lag_ms: float | None = None  # our receive time minus the venue's time of the event
+
+
+class Alert(Struct, frozen=True, gc=False, kw_only=True, tag="alert"):
+    """What people and programs act on. The JSON form is `tapewatch.alert/1`."""
+
+    schema: str = "tapewatch.alert/1"
+    v: int = 1
+    id: str
+    incident: str
+    instrument: str
+    detector: str
+    cause: str
+    severity: Severity
+    ts_event_ns: int
+    ts_alert_ns: int
+    onset_ns: int
+    p: float | None
+    p_extrapolated: bool
+    score: float
+    line: float
+    observed: float | None
+    expected: float | None
+    expected_low: float | None = None
+    expected_high: float | None = None
+    unit: str = ""
+    flip: float | None = None
+    low_confidence: bool = False
+    contributions: tuple[Contribution, ...] = ()
+    baseline_count: int = 0
+    baseline_age_s: float = 0.0
+    data_verdict: DataVerdict
+    reason: str = ""
+    simulated: bool = False
+    evidence: dict[str, int | str] = {}
+
+
+class Report(Struct, frozen=True, gc=False, kw_only=True, tag="report"):
+    """Bot 4.15's ObservationReport, field for field, plus our own at the end."""
+
+    report_id: str
+    trace_id: str
+    bot_id: str
+    kind: str = "ObservationReport"
+    condition_id: str
+    anomaly_detected: bool
+    z_price: float | None
+    z_vol: float | None
+    warnings: tuple[str, ...]
+    emitted_at_ms: int
+    schema: str = "tapewatch.report/1"
+    v: int = 1
+    instrument: str
+    low_confidence: bool
+    baseline_sample_count: int
+    poll_cycle_ms: int
+
+
+class Resolved(Struct, frozen=True, gc=False, tag="resolved"):
+    """An incident is over. `alerts` were shown, `merged` more candidates belonged to it."""
+
+    incident: str
+    instrument: str
+    cause: str
+    onset_ns: int
+    ts_ns: int
+    alerts: int
+    merged: int
+    peak: float
+
+
+class Suppressed(Struct, frozen=True, gc=False, tag="suppressed"):
+    """A candidate or report that did not go out, and why (a `Reason` name)."""
+
+    reason: str
+    instrument: str
+    cause: str
+    ts_ns: int
+    score: float
+    what: Literal["alert", "report"] = "alert"
+
+
+class Fault(Struct, frozen=True, gc=False, tag="fault"):
+    """Something is wrong (or right again) with the data or with us; `kind` is a StatusKind or
+    `link_up`, `link_down`, `detector_error`, `keys_evicted`. `ask` is for the edge."""
+
+    kind: str
+    source: str
+    instrument: str
+    ts_ns: int
+    detail: str = ""
+    channel: str = ""
+    first_id: int = 0
+    last_id: int = 0
+    since_ns: int = 0
+    value: float = 0.0
+    ask: Ask | None = None
+
+
+Output = Observation | Alert | Report | Resolved | Suppressed | Fault
