@@ -1,0 +1,56 @@
+"""Keyed detector states: first use, eviction, quarantine. The engine's memory exists here, once.
+
+A detector that raises is quarantined for that key and becomes a `Fault`; its other keys go on.
+"""
+
+from typing import Any
+
+from tapewatch.detect.base import Detector
+from tapewatch.model import limits
+from tapewatch.model.events import Event
+from tapewatch.model.outputs import Fault, Observation, Output
+
+
+class Keyed:
+    """One detector, its states by key, and when each was last used (in input sequence numbers)."""
+
+    def __init__(self, detector: Detector[Any]) -> None:
+        self.detector = detector
+        self.states: dict[str, Any] = {}
+        self.last_used: dict[str, int] = {}
+        self.broken: dict[str, str] = {}
+
+    def measure(self, key: str, event: Event, seq: int, faults: list[Output]) -> Observation | None:
+        """Pass `event` to the state of `key`, creating it on first use."""
+        state = self.states.get(key)
+        if state is None:
+            if key in self.broken:
+                return None
+            if len(self.states) >= limits.KEYS_PER_DETECTOR:
+                faults.append(self._evict(event))
+            state = self.states[key] = self.detector.start(key)
+        self.last_used[key] = seq
+        try:
+            return self.detector.update(state, event)
+        except Exception as error:
+            # A plug-in's bug must not stop the others; the frame is on the tape, so it can be
+            # reproduced.
+            self.forget(key)
+            self.broken[key] = f"{type(error).__name__}: {error}"
+            faults.append(self._fault("detector_error", key, event, self.broken[key]))
+            return None
+
+    def forget(self, key: str) -> None:
+        """Drop the memory of one key (`reset_baseline`, eviction, quarantine)."""
+        self.states.pop(key, None)
+        self.last_used.pop(key, None)
+        self.broken.pop(key, None)
+
+    def _evict(self, event: Event) -> Fault:
+        idlest = min(self.last_used, key=self.last_used.__getitem__)
+        self.forget(idlest)
+        return self._fault("keys_evicted", idlest, event, "too many keys; its baseline is dropped")
+
+    def _fault(self, kind: str, key: str, event: Event, detail: str) -> Fault:
+        source, _, _ = key.partition(":")
+        return Fault(kind, source, key, event.ts_recv, f"{self.detector.name}: {detail}")
