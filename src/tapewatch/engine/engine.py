@@ -121,7 +121,7 @@ class Engine:
                     self._measure(keyed, key, event, outputs)
             return
         if kind is Status:
-            # Before the shard's own share: every shard must know that a source is not to be trusted.
+            # Before the share of a shard: all must know that a source is not to be trusted.
             on_status(self.gate_state, event, self.now)  # type: ignore[arg-type]
         if not self._owns(event.instrument or f"{event.source}:*"):  # type: ignore[union-attr]
             return
