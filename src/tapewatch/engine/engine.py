@@ -9,10 +9,12 @@ give the same outputs, live, replayed, in any batches, on shards, or restored fr
 
 Sharding. `shard=(i, n)` keeps the instruments whose id hashes to `i`; source-wide events belong to
 the shard of `venue:*`. Timers, links and commands go to every shard.
+
+Alerts of an engine made with `simulated` say so: its data do not come from a live market.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 from tapewatch.detect.base import Detector
@@ -28,11 +30,13 @@ from tapewatch.gate.gate import (
     on_timer,
 )
 from tapewatch.model.errors import DecodeError
-from tapewatch.model.events import Event, Status
+from tapewatch.model.events import Bar, Book, Event, MarketEvent, Quote, Status, Trade
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
 from tapewatch.model.outputs import Fault, Output
 from tapewatch.model.time import TS_MIN_NS
 from tapewatch.venues.base import Venue
+
+_COUNTED: Final = (Trade, Quote, Book, Bar, Status)
 
 
 class Engine:
@@ -44,6 +48,8 @@ class Engine:
         detectors: Iterable[Detector[Any]],
         gate: Gate | None = None,
         shard: tuple[int, int] = (0, 1),
+        *,
+        simulated: bool = False,
     ) -> None:
         self.venues = {venue.name: venue for venue in venues}
         self.venue_states = {name: venue.start() for name, venue in self.venues.items()}
@@ -52,9 +58,10 @@ class Engine:
         self.gate_state = GateState()
         self.now = 0
         self.seq = 0
-        self.counts: dict[str, int] = {}
         self.events: list[Event] = []
-        self._shard = shard
+        self._tally: dict[type[Event], int] = {}
+        self._shard, self._sharded = shard, shard[1] > 1
+        self._simulated = simulated
         self._wanting: dict[type[Event], tuple[Keyed, ...]] = {}
 
     def step(self, item: Input, seq: int = 0) -> list[Output]:
@@ -62,16 +69,15 @@ class Engine:
         self.seq = seq or self.seq + 1
         self.now = max(self.now, item.ts_recv)
         outputs: list[Output] = []
-        match item:
-            case Frame():
-                self.events = self._decode(item)
-            case Timer():
-                self.events = self._deadlines(item)
-                outputs.extend(on_timer(self.gate, self.gate_state, self.now))
-            case Link():
-                self.events = self._connection(item, outputs)
-            case Command():
-                self.events = self._command(item, outputs)
+        if isinstance(item, Frame):
+            self.events = self._decode(item)
+        elif isinstance(item, Timer):
+            self.events = self._deadlines(item)
+            outputs.extend(on_timer(self.gate, self.gate_state, self.now))
+        elif isinstance(item, Link):
+            self.events = self._connection(item, outputs)
+        else:
+            self.events = self._command(item, outputs)
         for event in self.events:
             self._observe(event, outputs)
         return outputs
@@ -94,7 +100,7 @@ class Engine:
 
     def _connection(self, link: Link, outputs: list[Output]) -> list[Event]:
         on_link(self.gate_state, link)
-        if self._owns(f"{link.source}:*"):
+        if self._owns_key(f"{link.source}:*"):
             kind = f"link_{link.state}"
             outputs.append(Fault(kind, link.source, "", link.ts_recv, link.reason))
         venue = self.venues.get(link.source)
@@ -115,21 +121,24 @@ class Engine:
 
     def _observe(self, event: Event, outputs: list[Output]) -> None:
         kind = type(event)
-        if kind is Timer or kind is Link:
-            for keyed in self._wants(kind):
+        wanting = self._wanting.get(kind)
+        if wanting is None:
+            wanting = tuple(k for k in self.detectors.values() if kind in k.detector.wants)
+            self._wanting[kind] = wanting
+        if isinstance(event, Timer | Link):
+            for keyed in wanting:
                 for key in tuple(keyed.states):
                     self._measure(keyed, key, event, outputs)
             return
-        if kind is Status:
+        if isinstance(event, Status):
             # Before the share of a shard: all must know that a source is not to be trusted.
-            on_status(self.gate_state, event, self.now)  # type: ignore[arg-type]
-        if not self._owns(event.instrument or f"{event.source}:*"):  # type: ignore[union-attr]
+            on_status(self.gate_state, event, self.now)
+        if self._sharded and not self._owns(event):
             return
-        name = kind.__name__
-        self.counts[name] = self.counts.get(name, 0) + 1
-        if kind is Status:
-            outputs.append(self._status_fault(event))  # type: ignore[arg-type]
-        for keyed in self._wants(kind):
+        self._tally[kind] = self._tally.get(kind, 0) + 1
+        if isinstance(event, Status):
+            outputs.append(self._status_fault(event))
+        for keyed in wanting:
             mine = keyed.detector.key(event)
             if mine is not None:
                 self._measure(keyed, mine, event, outputs)
@@ -138,7 +147,8 @@ class Engine:
         seen = keyed.measure(key, event, self.seq, outputs)
         if seen is not None:
             outputs.append(seen)
-            item = Candidate(seen, keyed.detector.version, self.seq, self.now)
+            version = keyed.detector.version
+            item = Candidate(seen, version, self.seq, self.now, self._simulated)
             outputs.extend(judge(self.gate, self.gate_state, item))
 
     def _status_fault(self, status: Status) -> Fault:
@@ -159,13 +169,19 @@ class Engine:
     def _status(self, source: str, kind: Any, detail: str) -> Status:
         return Status(source, "", max(self.now, TS_MIN_NS), self.now, kind, detail)
 
-    def _wants(self, kind: type[Event]) -> tuple[Keyed, ...]:
-        wanting = self._wanting.get(kind)
-        if wanting is None:
-            wanting = tuple(k for k in self.detectors.values() if kind in k.detector.wants)
-            self._wanting[kind] = wanting
-        return wanting
+    def _owns(self, event: MarketEvent | Status) -> bool:
+        whole = isinstance(event, Status) and not event.instrument
+        return self._owns_key(f"{event.source}:*" if whole else event.instrument)  # type: ignore[union-attr]
 
-    def _owns(self, key: str) -> bool:
+    def _owns_key(self, key: str) -> bool:
         index, count = self._shard
-        return count == 1 or crc32(key.encode()) % count == index
+        return crc32(key.encode()) % count == index
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Market events and statuses observed so far, by type name."""
+        return {kind.__name__: count for kind, count in self._tally.items()}
+
+    @counts.setter
+    def counts(self, counts: dict[str, int]) -> None:
+        self._tally = {kind: counts[kind.__name__] for kind in _COUNTED if kind.__name__ in counts}

@@ -66,12 +66,13 @@ class GateState(Struct):
 
 class Candidate(Struct, frozen=True, gc=False):
     """An observation on its way through the gate: `version` of its detector, `seq` of the input it
-    came from (the tape position), engine time `now`."""
+    came from (the tape position), engine time `now`; `simulated` when the data are not live."""
 
     seen: Observation
     version: int
     seq: int
     now: int
+    simulated: bool = False
 
 
 def judge(gate: Gate, state: GateState, item: Candidate) -> Iterator[Output]:
@@ -155,6 +156,7 @@ def _alert(state: GateState, incident: Incident, item: Candidate, line: float) -
         baseline_age_s=seen.baseline_age_s,
         data_verdict=_verdict(state, seen, now),
         reason=seen.reason,
+        simulated=item.simulated,
         evidence={"seq": item.seq, "detector_version": item.version},
     )
 

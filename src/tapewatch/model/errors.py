@@ -7,6 +7,7 @@ TapewatchError
 │   └── Refused        stop this source and say so: bad symbol, protocol change
 ├── DecodeError        a frame we cannot read: counted, kept on the tape, becomes a Fault
 ├── TapeError          a damaged or foreign tape (carries file and offset)
+├── StoreError         the alert store cannot be read or written
 ├── DeliveryError      a sink could not deliver; retryable or not
 ├── SessionBusy        another process owns the session directory
 └── ReplayMismatch     a replay differs from the record: first differing sequence number
@@ -62,6 +63,12 @@ class TapeError(TapewatchError):
         where = f"{path}" if offset is None else f"{path} at byte {offset:,}"
         super().__init__(f"{where}: {message}" if where else message)
         self.path, self.offset = path, offset
+
+
+class StoreError(TapewatchError):
+    """The alert store is damaged, foreign, locked or full."""
+
+    exit_code = 5
 
 
 class DeliveryError(TapewatchError):

@@ -10,10 +10,23 @@ BOOK_DEPTH: Final = 1_000  # price levels a side
 SINK_QUEUE: Final = 10_000  # outputs waiting for one sink
 TRADE_ID_RING: Final = 4_096  # recent trade keys kept for de-duplication
 GAP_RANGES: Final = 64  # open holes in a trade id sequence, per instrument
+WINDOW_SAMPLES: Final = 100_000  # samples (or seconds) in one rolling window
+SOCKET_FRAMES: Final = 16  # frames buffered inside one websocket before TCP is paused
+SOCKET_SENDS: Final = 1_000  # messages waiting to be sent over one websocket
+FETCHES: Final = 256  # HTTP requests waiting to answer the engine
+HTTP_HOSTS: Final = 64  # hosts whose request pace is remembered
+CONTROL_BYTES: Final = 4_096  # size of the kill switch file
+SINK_BATCH: Final = 100  # outputs given to a sink at once
+SINK_ATTEMPTS: Final = 10  # deliveries tried before a dead letter: 2 to 4 minutes of backoff
 TIMER_S: Final = 1.0  # cadence of the engine's Timer input
 COMMIT_S: Final = 0.05  # tape group commit: the most a crash may lose of raw frames
 FRAME_S: Final = 1.0  # a tape frame is closed at least this often
 FRAME_RECORDS: Final = 1_000  # ... or after so many records
+TAPE_FRAME_BYTES: Final = 4 << 20  # ... or after so many bytes of records
+UNPACKED_BYTES: Final = 64 << 20  # a tape frame that unpacks to more, or such a record, is refused
+PENDING_RECORDS: Final = 65_536  # records in memory that are not yet on the disk
+PENDING_BYTES: Final = 64 << 20  # ... and their size
+TAPE_PROBLEMS: Final = 100  # problems of one tape that are told one by one
 SEGMENT_BYTES: Final = 256 << 20  # a tape segment is rotated beyond this size
 RESERVE_BYTES: Final = 16 << 20  # disk space held back for alerts when the disk fills up
 TEXT_CHARS: Final = 200  # venue text shown in one field
@@ -21,3 +34,4 @@ TEXT_CHARS: Final = 200  # venue text shown in one field
 assert BATCH_INPUTS < INBOX_INPUTS
 assert COMMIT_S < FRAME_S <= TIMER_S
 assert RESERVE_BYTES < SEGMENT_BYTES
+assert FRAME_BYTES < TAPE_FRAME_BYTES < UNPACKED_BYTES

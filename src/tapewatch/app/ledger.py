@@ -1,0 +1,112 @@
+"""The account of a session: what was received, what was missed, what was said.
+
+Every figure of the status line and of the summary comes from here, and here from the engine's
+outputs alone, so a replayed tape gives the same account as the live session.
+"""
+
+from msgspec import Struct, field
+
+from tapewatch.model.outputs import Alert, Fault, Output, Report, Suppressed
+from tapewatch.model.time import NS_PER_S
+
+
+class Span(Struct, frozen=True):
+    """An interval [start, end] of ns in which something of `key` was missed."""
+
+    key: str
+    start: int
+    end: int
+
+
+class Ledger(Struct):
+    """Counts by name, gaps, and the alerts that mattered most.
+
+    A gap is a time in which the live feed of an instrument (or, with key `venue:*`, of a whole
+    source) was not connected or not complete. It counts against coverage even when its trades were
+    fetched afterwards, because nobody could have been warned in time; `filled` tells how many were.
+    """
+
+    instruments: tuple[str, ...] = ()
+    started_ns: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    suppressed: dict[str, int] = field(default_factory=dict)
+    alerts: int = 0
+    reports: int = 0
+    connects: int = 0
+    gaps: int = 0
+    filled: int = 0
+    biggest: Alert | None = None
+    last_alert: Alert | None = None
+    spans: list[Span] = field(default_factory=list)
+    down: dict[str, int] = field(default_factory=dict)
+
+    def see(self, output: Output) -> None:
+        """Take one output into account."""
+        match output:
+            case Fault():
+                self._fault(output)
+            case Alert():
+                self.alerts += 1
+                self.last_alert = output
+                if self.biggest is None or _weight(output) > _weight(self.biggest):
+                    self.biggest = output
+            case Report():
+                self.reports += 1
+            case Suppressed():
+                self.suppressed[output.reason] = self.suppressed.get(output.reason, 0) + 1
+
+    def _fault(self, fault: Fault) -> None:
+        self.faults[fault.kind] = self.faults.get(fault.kind, 0) + 1
+        source = f"{fault.source}:*"
+        match fault.kind:
+            case "link_up":
+                self.connects += 1
+                self._close(source, fault.ts_ns)
+            case "link_down":
+                if self.connects and source not in self.down:
+                    self.gaps += 1
+                    self.down[source] = fault.ts_ns
+            case "gap" | "mute":
+                self.gaps += 1
+                self.spans.append(
+                    Span(fault.instrument, fault.since_ns or fault.ts_ns, fault.ts_ns)
+                )
+            case "gap_filled":
+                self.filled += 1
+
+    def _close(self, source: str, now: int) -> None:
+        since = self.down.pop(source, None)
+        if since is not None:
+            self.spans.append(Span(source, since, now))
+
+    def lost_s(self, now: int) -> float:
+        """Seconds without complete data, averaged over the instruments watched."""
+        spans = [*self.spans, *(Span(key, since, now) for key, since in self.down.items())]
+        watched = self.instruments or ("",)
+        return sum(_union_ns(spans, instrument) for instrument in watched) / len(watched) / NS_PER_S
+
+    def coverage(self, now: int) -> float:
+        """Share of the session, in 0..1, during which the feed was connected and complete."""
+        elapsed = (now - self.started_ns) / NS_PER_S
+        return 1.0 if elapsed <= 0 else max(0.0, 1.0 - self.lost_s(now) / elapsed)
+
+    @property
+    def reconnects(self) -> int:
+        """Connections after the first."""
+        return max(0, self.connects - 1)
+
+
+def _weight(alert: Alert) -> tuple[int, float]:
+    return ("info", "warn", "high", "page").index(alert.severity), alert.score / alert.line
+
+
+def _union_ns(spans: list[Span], instrument: str) -> int:
+    """Length of the union of the spans that concern `instrument`."""
+    whole = f"{instrument.partition(':')[0]}:*"
+    total, reached = 0, 0
+    for span in sorted(
+        (s for s in spans if s.key in (instrument, whole)), key=lambda s: (s.start, s.end)
+    ):
+        total += max(0, span.end - max(span.start, reached))
+        reached = max(reached, span.end)
+    return total

@@ -1,0 +1,151 @@
+"""A live session: inbox -> tape -> engine -> evidence on disk -> sinks. One coroutine does it all.
+
+Order of one batch: append every input to the tape, step the engine, then, if anything is to be
+said, write it on the tape, make the tape durable, write the outbox row, and only then wake the
+sinks ("evidence before alarm"). Without alerts the tape is made durable every `COMMIT_S`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from tapewatch.app.ledger import Ledger
+from tapewatch.app.sources import Sources
+from tapewatch.engine.engine import Engine
+from tapewatch.io.clock import Clock
+from tapewatch.io.inbox import Inbox
+from tapewatch.io.store import Store
+from tapewatch.io.tape_write import TapeWriter
+from tapewatch.io.worker import Sink, Worker
+from tapewatch.model import limits
+from tapewatch.model.errors import TapewatchError
+from tapewatch.model.events import Event
+from tapewatch.model.inputs import Input, Timer
+from tapewatch.model.outputs import Alert, Fault, Output, Report
+
+DRAIN_S: Final = 5.0  # sinks get so long at the end; what is owed stays in the outbox
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Live:
+    """One session while it runs. `ledger` and `engine` may be read at any time.
+
+    `on_events` sees the events of each input right after its step (it must be quick).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        tape: TapeWriter,
+        store: Store,
+        sinks: Sequence[Sink],
+        clock: Clock,
+        ledger: Ledger,
+        on_events: Callable[[Sequence[Event]], None],
+        seed: int = 0,
+    ) -> None:
+        self.engine, self.tape, self.store, self.ledger = engine, tape, store, ledger
+        self.inbox = Inbox()
+        self.workers = [
+            Worker(sink, rng=random.Random(seed), store=store)  # noqa: S311  jitter
+            for sink in sinks
+        ]
+        self._durable = [sink.name for sink in sinks if sink.durable]
+        self._clock = clock
+        self._on_events = on_events
+        self._committed_s = 0.0  # loop time of the last commit
+        self._ended = False
+
+    async def run(self, sources: Sources, stop: asyncio.Event) -> None:
+        """Watch until `stop` is set; then take in what has arrived and finish every delivery.
+
+        Raises the first thing that makes going on impossible: `Refused` from a venue, `TapeError`,
+        `StoreError`.
+        """
+        for worker in self.workers:
+            worker.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(sources), name="pump")
+                feed = group.create_task(sources.run(), name="sources")
+                stopping = group.create_task(stop.wait(), name="stop")
+                await asyncio.wait({feed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                await sources.close()
+                await feed
+                self._ended = True
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from failures
+        finally:
+            try:
+                self.tape.close()
+            finally:
+                await asyncio.gather(*(worker.drain(DRAIN_S) for worker in self.workers))
+
+    async def _pump(self, sources: Sources) -> None:
+        while not self._ended or len(self.inbox):
+            outputs = self.take(await self._batch())
+            await self._make_durable(outputs)
+            for worker in self.workers:
+                await worker.offer(outputs)
+            for output in outputs:
+                if isinstance(output, Fault) and output.ask is not None:
+                    sources.serve(output)
+
+    async def _batch(self) -> list[Input]:
+        """Inputs that are there, or none when the tape must be committed first."""
+        try:
+            async with asyncio.timeout(limits.COMMIT_S):
+                return await self.inbox.drain(limits.BATCH_INPUTS)
+        except TimeoutError:
+            return []
+
+    def take(self, batch: Sequence[Input]) -> list[Output]:
+        """Journal and step inputs; what the engine says is on the tape, though not yet durable."""
+        outputs: list[Output] = []
+        for item in batch:
+            self._step(item, self.tape.append(item), outputs)
+            if self.tape.paused and isinstance(item, Timer):
+                resumed = self.tape.try_resume(item.ts_recv)
+                if resumed is not None:
+                    self._step(resumed[1], resumed[0], outputs)
+        for output in outputs:
+            self.ledger.see(output)
+            if isinstance(output, Alert | Report):
+                self.tape.append_alert(_encode(output))
+        return outputs
+
+    def _step(self, item: Input, seq: int, outputs: list[Output]) -> None:
+        outputs.extend(self.engine.step(item, seq))
+        self._on_events(self.engine.events)
+
+    async def _make_durable(self, outputs: Sequence[Output]) -> None:
+        """Commit the tape if something is to be said or it is time; alerts get outbox rows."""
+        loop = asyncio.get_running_loop()
+        urgent = any(isinstance(output, Alert | Report) for output in outputs)
+        if not urgent and loop.time() - self._committed_s < limits.COMMIT_S:
+            return
+        await asyncio.to_thread(self.tape.commit, self._clock.now_ns())
+        self._committed_s = loop.time()
+        alerts = [output for output in outputs if isinstance(output, Alert)]
+        if alerts:
+            self.store.add(alerts, self._durable)
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure that the user can act on: the first of ours, else simply the first."""
+    leaves = list(_leaves(failures))
+    return next((leaf for leaf in leaves if isinstance(leaf, TapewatchError)), leaves[0])
+
+
+def _leaves(failure: BaseException) -> Iterator[BaseException]:
+    if isinstance(failure, BaseExceptionGroup):
+        for inner in failure.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield failure

@@ -1,0 +1,62 @@
+"""The account of a session adds up."""
+
+from tapewatch.app.ledger import Ledger
+from tapewatch.model.outputs import Fault
+from tapewatch.model.time import NS_PER_S
+
+T0 = 1_763_700_000 * NS_PER_S
+BTC, ETH = "kraken:BTC/USD", "kraken:ETH/USD"
+
+
+def at(seconds: float) -> int:
+    return T0 + int(seconds * NS_PER_S)
+
+
+def ledger(*faults: Fault) -> Ledger:
+    book = Ledger(instruments=(BTC, ETH), started_ns=T0)
+    for fault in faults:
+        book.see(fault)
+    return book
+
+
+def link(state: str, seconds: float) -> Fault:
+    return Fault(f"link_{state}", "kraken", "", at(seconds))
+
+
+def gap(instrument: str, since: float, until: float) -> Fault:
+    return Fault("gap", "kraken", instrument, at(until), since_ns=at(since))
+
+
+def test_an_undisturbed_session_is_covered_completely() -> None:
+    book = ledger(link("up", 0))
+    assert (book.coverage(at(100)), book.gaps, book.reconnects) == (1.0, 0, 0)
+
+
+def test_time_without_a_link_is_lost_for_every_instrument() -> None:
+    book = ledger(link("up", 0), link("down", 10), link("up", 15))
+    assert (book.lost_s(at(100)), book.coverage(at(100))) == (5.0, 0.95)
+    assert (book.gaps, book.reconnects) == (1, 1)
+
+
+def test_a_link_that_is_still_down_counts_until_now() -> None:
+    assert ledger(link("up", 0), link("down", 10)).lost_s(at(30)) == 20.0
+
+
+def test_the_time_before_the_first_connection_is_no_gap() -> None:
+    book = ledger(link("down", 1), link("down", 2), link("up", 3))
+    assert (book.gaps, book.lost_s(at(10))) == (0, 0.0)
+
+
+def test_a_hole_in_one_instrument_counts_for_that_one() -> None:
+    assert ledger(link("up", 0), gap(BTC, 10, 14)).lost_s(at(100)) == 2.0  # 4 s of one in two
+
+
+def test_overlapping_losses_count_once() -> None:
+    book = ledger(link("up", 0), link("down", 10), link("up", 15), gap(BTC, 9, 16), gap(ETH, 9, 16))
+    assert book.lost_s(at(100)) == 7.0
+
+
+def test_filled_gaps_are_told_apart_but_still_count() -> None:
+    book = ledger(link("up", 0), gap(BTC, 10, 11), Fault("gap_filled", "kraken", BTC, at(12)))
+    assert (book.gaps, book.filled) == (1, 1)
+    assert book.coverage(at(100)) < 1.0
