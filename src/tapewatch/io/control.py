@@ -1,0 +1,115 @@
+"""The kill switch: a small file that any operator or program can write.
+
+`on` or `off`, or JSON with `"active": true|false`; no file means off. Read once per timer, it
+becomes a `Command` when it changes, so that the tape shows when and by whom emission was stopped.
+"""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from typing import Final, Literal
+
+import msgspec
+
+from tapewatch.model import limits
+from tapewatch.model.errors import ConfigError
+from tapewatch.model.inputs import Command
+from tapewatch.model.text import clean
+
+Switch = Literal["on", "off", "unknown"]
+
+UNREADABLE_POLLS: Final = 2  # a file being replaced may be unreadable once, not twice
+
+
+class _Order(msgspec.Struct):
+    active: bool
+    actor: str = "file"
+    reason: str = ""
+    at_ns: int = 0
+
+
+class KillSwitchFile:
+    """Watches one file. `state` is what was last passed on; the engine begins with `off`."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.state: Switch = "off"
+        self._unreadable = UNREADABLE_POLLS - 1  # nothing is known yet: no second chance
+
+    def poll(self, now_ns: int) -> Command | None:
+        """The change since the last poll, if any. A switch that stays unreadable is `unknown`,
+        which the engine takes for on: silence is the safe side."""
+        order = read(self.path)
+        self._unreadable = 0 if order else self._unreadable + 1
+        if order is None and self._unreadable < UNREADABLE_POLLS:
+            return None
+        state: Switch = "unknown" if order is None else "on" if order.active else "off"
+        if state == self.state:
+            return None
+        self.state = state
+        actor = clean(order.actor) if order else "file"
+        return Command(ts_recv=now_ns, actor=actor, op="kill", argument=state)
+
+
+def read(path: pathlib.Path) -> _Order | None:
+    """What the file says; None when it cannot be read or understood."""
+    try:
+        # Not blocking: a named pipe in the place of the file must not stop the loop.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _Order(active=False)
+    except OSError:
+        return None
+    try:
+        data = os.read(file, limits.CONTROL_BYTES + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    word = data.strip().lower()
+    if word in {b"on", b"off"}:
+        return _Order(active=word == b"on")
+    try:
+        return msgspec.json.decode(data, type=_Order)
+    except msgspec.DecodeError:
+        return None
+
+
+def write(
+    path: pathlib.Path, state: Literal["on", "off"], *, actor: str, reason: str, now_ns: int
+) -> None:
+    """Set the switch for every process that watches `path`; all or nothing, also in a crash.
+
+    Raises `ConfigError` when the file cannot be written.
+    """
+    order = _Order(active=state == "on", actor=clean(actor), reason=clean(reason), at_ns=now_ns)
+    data = msgspec.json.encode(order) + b"\n"
+    assert len(data) <= limits.CONTROL_BYTES
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        try:
+            with os.fdopen(file, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            pathlib.Path(name).replace(path)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                pathlib.Path(name).unlink()
+            raise
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the kill switch {clean(str(path))}: {error.strerror}"
+        ) from error
+
+
+def _sync_directory(path: pathlib.Path) -> None:
+    """A rename is durable only when its directory is."""
+    directory = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
