@@ -40,6 +40,9 @@ class ToyVenue(msgspec.Struct, frozen=True):
         if frame.data == b"?":
             raise DecodeError("what?")
         symbol, _, price = frame.data.decode().partition(" ")
+        if symbol == "*":
+            yield Status("toy", "", frame.ts_recv, frame.ts_recv, "halted")
+            return
         if price == "gap":
             yield Status(
                 "toy", f"toy:{symbol}", frame.ts_recv, frame.ts_recv, "gap", ask="backfill"
@@ -58,6 +61,7 @@ class ToyVenue(msgspec.Struct, frozen=True):
 class Last(msgspec.Struct):
     price: float = 0.0
     timers: int = 0
+    halts: int = 0
 
 
 class Jump(msgspec.Struct, frozen=True):
@@ -65,7 +69,7 @@ class Jump(msgspec.Struct, frozen=True):
 
     name: ClassVar[str] = "jump"
     version: ClassVar[int] = 1
-    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Timer)
+    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Timer, Status)
     state_type: ClassVar[type] = Last
 
     def key(self, event: Event, /) -> str | None:
@@ -77,6 +81,9 @@ class Jump(msgspec.Struct, frozen=True):
     def update(self, state: Last, event: Event, /) -> Observation | None:
         if isinstance(event, Timer):
             state.timers += 1
+            return None
+        if isinstance(event, Status):
+            state.halts += event.kind == "halted"
             return None
         assert isinstance(event, Trade)
         if event.price == 13.0:
@@ -143,6 +150,15 @@ def test_a_timer_reaches_every_live_state_and_only_those() -> None:
     }
 
 
+def test_a_status_of_the_whole_source_reaches_every_live_state_on_every_shard() -> None:
+    shards = [engine((index, 2)) for index in range(2)]
+    for shard in shards:
+        run(shard, [*(frame(f"{symbol} 1") for symbol in "ABCDEF"), frame("*")])
+        assert shard.detectors["jump"].states  # both have something to show
+    halts = {k: s.halts for shard in shards for k, s in shard.detectors["jump"].states.items()}
+    assert halts == {f"toy:{symbol}": 1 for symbol in "ABCDEF"}
+
+
 def test_a_detector_that_raises_is_quarantined_for_that_key_only() -> None:
     target = engine()
     (fault,) = run(target, [frame("A 13")])
@@ -180,7 +196,9 @@ ITEMS = st.lists(
     st.one_of(
         st.builds(
             frame,
-            st.sampled_from(["A 1", "A 9", "A 30", "B 2", "B 50", "C 13", "C 4", "?", "A gap"]),
+            st.sampled_from(
+                ["A 1", "A 9", "A 30", "B 2", "B 50", "C 13", "C 4", "?", "A gap", "*"]
+            ),
         ),
         st.just(Timer(T0 + NS_PER_S)),
         st.sampled_from([Link(T0, "toy", "up"), Link(T0, "toy", "down", "closed")]),

@@ -95,6 +95,13 @@ def test_a_risen_severity_is_shown_at_once() -> None:
     assert only_alert(ask(gate, state, seen(4.1, severity="page"), at=1)).severity == "page"
 
 
+def test_another_kind_of_the_same_cause_is_another_incident() -> None:
+    gate, state = Gate(), GateState()
+    only_alert(ask(gate, state, seen(cause="feed", kind="gap")))
+    assert only_alert(ask(gate, state, seen(cause="feed", kind="clock"))).kind == "clock"
+    assert reason(ask(gate, state, seen(cause="feed", kind="gap"))) == Reason.ALREADY_SHOWN
+
+
 def test_a_quiet_incident_resolves_with_its_counts() -> None:
     gate, state = Gate(quiet_s=60), GateState()
     ask(gate, state, seen(4.0))

@@ -30,7 +30,8 @@ class Detector(Protocol[S]):
     state_type: ClassVar[type]
 
     def key(self, event: Event, /) -> str | None:
-        """The state an event belongs to, usually its instrument; None: not mine."""
+        """The state an event belongs to, usually its instrument; None: not mine, except that a
+        `Status` of a whole source, if wanted, then goes to every live state."""
         ...
 
     def start(self, key: str, /) -> S:

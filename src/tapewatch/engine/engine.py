@@ -127,12 +127,10 @@ class Engine:
             self._wanting[kind] = wanting
         if isinstance(event, Timer | Link):
             for keyed in wanting:
-                for key in tuple(keyed.states):
-                    self._measure(keyed, key, event, outputs)
+                self._measure_all(keyed, event, outputs)
             return
         if isinstance(event, Status):
-            # Before the share of a shard: all must know that a source is not to be trusted.
-            on_status(self.gate_state, event, self.now)
+            self._inform(event, wanting, outputs)
         if self._sharded and not self._owns(event):
             return
         self._tally[kind] = self._tally.get(kind, 0) + 1
@@ -142,6 +140,18 @@ class Engine:
             mine = keyed.detector.key(event)
             if mine is not None:
                 self._measure(keyed, mine, event, outputs)
+
+    def _inform(self, status: Status, wanting: tuple[Keyed, ...], outputs: list[Output]) -> None:
+        """What every shard must know: whether a source is to be trusted, whether it trades."""
+        on_status(self.gate_state, status, self.now)
+        if not status.instrument:
+            for keyed in wanting:
+                if keyed.detector.key(status) is None:
+                    self._measure_all(keyed, status, outputs)
+
+    def _measure_all(self, keyed: Keyed, event: Event, outputs: list[Output]) -> None:
+        for key in tuple(keyed.states):
+            self._measure(keyed, key, event, outputs)
 
     def _measure(self, keyed: Keyed, key: str, event: Event, outputs: list[Output]) -> None:
         seen = keyed.measure(key, event, self.seq, outputs)

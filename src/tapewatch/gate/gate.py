@@ -98,7 +98,7 @@ def judge(gate: Gate, state: GateState, item: Candidate) -> Iterator[Output]:
 
 def _candidate(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterator[Output]:
     seen, now = item.seen, item.now
-    key = f"{seen.instrument}|{seen.cause}"
+    key = f"{seen.instrument}|{seen.cause}|{seen.kind}"
     incident = state.incidents.get(key)
     if incident is None:
         incident = state.incidents[key] = open_incident(seen, item.version, now)
@@ -151,6 +151,7 @@ def _alert(state: GateState, incident: Incident, item: Candidate, line: float) -
         unit=seen.unit,
         flip=seen.flip,
         low_confidence=seen.low_confidence,
+        kind=seen.kind,
         contributions=seen.contributions,
         baseline_count=seen.baseline_count,
         baseline_age_s=seen.baseline_age_s,
@@ -180,7 +181,7 @@ def on_timer(gate: Gate, state: GateState, now: int) -> Iterator[Output]:
     over = [key for key, open_ in state.incidents.items() if now - open_.last_ns > quiet_ns]
     for key in over:
         incident = state.incidents.pop(key)
-        instrument, _, cause = key.rpartition("|")
+        instrument, cause, _ = key.rsplit("|", 2)
         if incident.alerts and state.kill == "off":
             yield Resolved(
                 incident.id,

@@ -5,8 +5,8 @@
 | none | open, alert | - |
 | open | severity rose: alert; `worse` worse and cooled down: alert; else merge | resolve |
 
-Key = instrument and cause. Ids are pure functions of what was seen, so a replay, a retry and a
-second instance produce the same ones.
+Key = instrument, cause and kind. Ids are pure functions of what was seen, so a replay, a retry and
+a second instance produce the same ones.
 """
 
 from hashlib import blake2b
@@ -40,7 +40,7 @@ def open_incident(seen: Observation, version: int, now: int) -> Incident:
     """A new incident from its first candidate."""
     onset = seen.onset_ns or seen.ts_event
     return Incident(
-        id=stable_id(seen.detector, version, seen.instrument, seen.cause, onset),
+        id=stable_id(seen.detector, version, seen.instrument, seen.cause, seen.kind, onset),
         onset_ns=onset,
         last_ns=now,
         severity=seen.severity,

@@ -28,6 +28,9 @@ PENDING_RECORDS: Final = 65_536  # records in memory that are not yet on the dis
 PENDING_BYTES: Final = 64 << 20  # ... and their size
 TAPE_PROBLEMS: Final = 100  # problems of one tape that are told one by one
 SEGMENT_BYTES: Final = 256 << 20  # a tape segment is rotated beyond this size
+FILE_BUFFER_BYTES: Final = 64 << 10  # raw rows waiting to be written to the session's file
+IMPORT_PROBLEMS: Final = 20  # bad rows of an import that are told one by one
+ROW_BYTES: Final = 1 << 20  # one line of an imported file
 RESERVE_BYTES: Final = 16 << 20  # disk space held back for alerts when the disk fills up
 TEXT_CHARS: Final = 200  # venue text shown in one field
 

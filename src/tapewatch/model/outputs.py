@@ -57,6 +57,7 @@ class Observation(Struct, frozen=True, gc=False, tag="observation"):
     report: bool = False  # also goes out as an ObservationReport, sampled
     cycle_ms: int = 0  # poll cycle of a report
     native: Any = None
+    kind: str = ""  # what exactly, for a cause that covers several things
 
 
 class DataVerdict(Struct, frozen=True, gc=False):
@@ -92,6 +93,7 @@ class Alert(Struct, frozen=True, gc=False, kw_only=True, tag="alert"):
     unit: str = ""
     flip: float | None = None
     low_confidence: bool = False
+    kind: str = ""
     contributions: tuple[Contribution, ...] = ()
     baseline_count: int = 0
     baseline_age_s: float = 0.0

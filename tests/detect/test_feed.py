@@ -1,0 +1,210 @@
+"""`feed`: one table of rules, a crossed book, late trades, clocks."""
+
+from typing import get_args
+
+import pytest
+
+from tapewatch.detect.feed import GOOD, RULES, Feed, FeedState
+from tapewatch.model.events import Event, Quote, Status, StatusKind, Trade
+from tapewatch.model.inputs import Link, Timer
+from tapewatch.model.outputs import Observation
+from tapewatch.model.time import NS_PER_MS, NS_PER_S
+
+ID = "kraken:BTC/USD"
+T0 = 1_763_700_000 * NS_PER_S
+
+
+class Bench:
+    """One instrument; times in ms since the start."""
+
+    def __init__(self, key: str = ID) -> None:
+        self.detector = Feed()
+        self.state: FeedState = self.detector.start(key)
+
+    def put(self, event: Event) -> Observation | None:
+        return self.detector.update(self.state, event)
+
+    def quote(self, ms: int, bid: float, ask: float) -> Observation | None:
+        at = T0 + ms * NS_PER_MS
+        return self.put(Quote(ID, at, at, bid, 1.0, ask, 1.0))
+
+    def timer(self, ms: int) -> Observation | None:
+        return self.put(Timer(T0 + ms * NS_PER_MS))
+
+    def trade(self, ms: int, lag_s: float, *, backfilled: bool = False) -> Observation | None:
+        at = T0 + ms * NS_PER_MS
+        sent = at - int(lag_s * NS_PER_S)
+        return self.put(Trade(ID, sent, at, 1.0, 1.0, "buy", backfilled=backfilled))
+
+    def status(
+        self, ms: int, kind: StatusKind, detail: str = "", **more: int
+    ) -> Observation | None:
+        at = T0 + ms * NS_PER_MS
+        return self.put(Status("kraken", ID, at, at, kind, detail, **more))  # type: ignore[arg-type]
+
+
+def test_every_status_is_either_a_rule_or_good() -> None:
+    assert set(get_args(StatusKind)) == (set(RULES) - {"crossed"}) | GOOD
+    assert not set(RULES) & GOOD
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(StatusKind) if kind in RULES])
+def test_each_fault_is_said(kind: StatusKind) -> None:
+    found = Bench().status(0, kind, "why")
+    assert found is not None
+    assert (found.cause, found.severity) == ("feed", RULES[kind].severity)
+    assert found.score >= found.line == 1.0
+    assert found.reason.startswith(RULES[kind].sentence)
+    assert "why" in found.reason
+    assert found.contributions[0].name == kind
+    assert found.p is None
+
+
+@pytest.mark.parametrize("kind", sorted(GOOD))
+def test_good_news_is_none(kind: StatusKind) -> None:
+    assert Bench().status(0, kind) is None
+
+
+def test_a_storm_is_one_observation_and_a_count() -> None:
+    bench = Bench()
+    first = bench.status(0, "malformed", "not JSON")
+    assert first is not None
+    assert first.reason == "a frame cannot be read (not JSON)"
+    for ms in range(1, 60_000, 10):
+        assert bench.status(ms, "malformed") is None
+    assert bench.state.repeats == {"malformed": 6_000}
+    assert bench.status(30_000, "invalid") is not None  # another kind is another matter
+    later = bench.status(60_000, "malformed")
+    assert later is not None
+    assert later.reason == "a frame cannot be read; 6000 more since it was last said"
+    assert later.contributions[0].score == 6_001.0
+    assert bench.state.repeats == {}
+
+
+def test_a_gap_names_what_is_missing_and_since_when() -> None:
+    found = Bench().status(0, "gap_lost", first_id=7, last_id=9, since_ns=T0 - 5)
+    assert found is not None
+    assert "(7 to 9)" in found.reason
+    assert found.onset_ns == T0 - 5
+
+
+def test_venue_text_is_cleaned() -> None:
+    found = Bench().status(0, "rejected", "\x1b[31mno\n")
+    assert found is not None
+    assert found.reason == "the venue refused a subscription (·[31mno·)"
+
+
+def test_source_wide_statuses_have_a_key_of_their_own() -> None:
+    wide = Status("kraken", "", T0, T0, "malformed")
+    assert Feed().key(wide) == "kraken:*"
+    assert Bench().put(wide) is None
+    found = Bench("kraken:*").put(wide)
+    assert found is not None
+    assert found.instrument == "kraken:*"
+
+
+@pytest.mark.parametrize("ask", [100.0, 99.0])
+def test_crossed_book_is_said_after_a_second_and_once(ask: float) -> None:
+    bench = Bench()
+    assert bench.quote(0, 100.0, ask) is None
+    assert bench.timer(900) is None
+    found = bench.timer(1_900)
+    assert found is not None
+    assert (found.cause, found.observed, found.onset_ns) == ("crossed", 1.9, T0)
+    assert found.reason == "the book is crossed: bid at or above ask (for 1.9 s)"
+    assert bench.timer(2_900) is None
+    assert bench.quote(3_000, 100.0, ask) is None
+    assert bench.timer(90_000) is None
+
+
+def test_crossed_book_is_timed_from_the_quote_that_crossed_it() -> None:
+    bench = Bench()
+    found = [bench.quote(ms, 100.0, 99.0 - ms / 1e6) for ms in range(0, 2_000, 400)]
+    assert [one.observed for one in found if one is not None] == [1.2]
+
+
+def test_crossed_book_that_heals_within_a_second_is_nothing() -> None:
+    bench = Bench()
+    for start in range(0, 60_000, 2_000):
+        assert bench.quote(start, 100.0, 99.0) is None
+        assert bench.quote(start + 990, 100.0, 101.0) is None
+        assert bench.timer(start + 1_500) is None
+
+
+def test_crossed_book_is_found_by_the_quote_that_heals_it() -> None:
+    bench = Bench()
+    bench.quote(0, 100.0, 99.0)
+    found = bench.quote(1_200, 100.0, 101.0)
+    assert found is not None
+    assert found.cause == "crossed"
+    assert bench.timer(3_000) is None
+
+
+@pytest.mark.parametrize(("bid", "ask"), [(0.0, 0.0), (5.0, 0.0), (0.0, 5.0)])
+def test_a_missing_side_is_not_crossed(bid: float, ask: float) -> None:
+    bench = Bench()
+    bench.quote(0, bid, ask)
+    assert bench.timer(5_000) is None
+
+
+def test_a_void_book_is_not_crossed() -> None:
+    bench = Bench()
+    bench.quote(0, 100.0, 99.0)
+    bench.put(Link(T0, "kraken", "down"))
+    assert bench.timer(5_000) is None
+    bench.quote(6_000, 100.0, 99.0)
+    assert bench.status(6_500, "checksum") is not None
+    assert bench.timer(9_000) is None
+
+
+def test_another_sources_link_does_not_void_the_book() -> None:
+    bench = Bench()
+    bench.quote(0, 100.0, 99.0)
+    bench.put(Link(T0, "polymarket", "down"))
+    assert bench.timer(5_000) is not None
+
+
+def test_a_clock_that_steps_back_does_not_silence_a_fault() -> None:
+    bench = Bench()
+    assert bench.status(0, "malformed") is not None
+    assert bench.status(-3_600_000, "malformed") is not None
+
+
+def test_lag_is_said_once_until_it_has_subsided() -> None:
+    bench = Bench()
+    assert bench.trade(0, 5.0) is None
+    found = bench.trade(1, 10.0)
+    assert found is not None
+    assert (found.score, found.observed, found.severity) == (2.0, 10.0, "warn")
+    assert found.reason == "trades arrive late (by 10.0 s)"
+    for ms, lag_s in ((70_000, 10.0), (70_001, 3.0), (140_000, 6.0)):
+        assert bench.trade(ms, lag_s) is None
+    assert bench.trade(140_001, 1.0) is None
+    assert bench.trade(140_002, 6.0) is not None
+
+
+def test_backfilled_trades_are_late_by_nature() -> None:
+    assert Bench().trade(0, 3_600.0, backfilled=True) is None
+
+
+def test_a_venue_clock_ahead_of_ours() -> None:
+    bench = Bench()
+    assert bench.trade(0, -1.0) is None
+    found = bench.trade(1, -2.0)
+    assert found is not None
+    assert (found.score, found.observed) == (2.0, -2.0)
+    assert "the venue's is 2.0 s ahead" in found.reason
+    assert bench.trade(70_000, -0.9) is None
+    assert bench.trade(70_001, -2.0) is None
+    assert bench.trade(70_002, 0.0) is None
+    assert bench.trade(70_003, -2.0) is not None
+
+
+def test_measured_lag_and_clock_of_the_decoder() -> None:
+    at = T0
+    found = Bench().put(Status("kraken", ID, at, at, "clock", value=4.2))
+    assert found is not None
+    assert (found.score, found.observed, found.unit) == (4.2, 4.2, "s")
+    found = Bench().put(Status("kraken", ID, at, at, "lag", value=20.0))
+    assert found is not None
+    assert found.score == 4.0
