@@ -138,6 +138,6 @@ def test_every_alert_is_on_the_tape_and_in_the_outbox_exactly_once(demo: Session
 def test_a_replay_says_what_was_said_live(demo: Session) -> None:
     tape = demo.folder / "tape"
     assert check(tape, demo.engine(demo.venue)) >= len(demo.alerts)
-    one, two = (replay(TapeReader(tape), demo.engine(demo.venue)) for _ in range(2))
+    one, two = (asyncio.run(replay(TapeReader(tape), demo.engine(demo.venue))) for _ in range(2))
     assert one == two
     assert one.events == demo.counts

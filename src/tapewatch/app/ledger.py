@@ -6,6 +6,7 @@ outputs alone, so a replayed tape gives the same account as the live session.
 
 from msgspec import Struct, field
 
+from tapewatch.model.inputs import STOPPED
 from tapewatch.model.outputs import Alert, Fault, Output, Report, Suppressed
 from tapewatch.model.time import NS_PER_S
 
@@ -22,8 +23,9 @@ class Ledger(Struct):
     """Counts by name, gaps, and the alerts that mattered most.
 
     A gap is a time in which the live feed of an instrument (or, with key `venue:*`, of a whole
-    source) was not connected or not complete. It counts against coverage even when its trades were
-    fetched afterwards, because nobody could have been warned in time; `filled` tells how many were.
+    source) was not connected or not complete; our own orderly end is none. It counts against
+    coverage even when its trades were fetched afterwards, because nobody could have been warned in
+    time; `filled` tells how many were.
     """
 
     instruments: tuple[str, ...] = ()
@@ -63,7 +65,7 @@ class Ledger(Struct):
                 self.connects += 1
                 self._close(source, fault.ts_ns)
             case "link_down":
-                if self.connects and source not in self.down:
+                if self.connects and source not in self.down and fault.detail != STOPPED:
                     self.gaps += 1
                     self.down[source] = fault.ts_ns
             case "gap" | "mute":

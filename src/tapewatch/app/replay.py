@@ -1,23 +1,31 @@
 """Replaying a tape through a fresh engine: the same outputs, and proof that they are the same.
 
 The digest is SHA-256 over every output as JSON, in order: equal digests mean equal bytes. What the
-session emitted is on its tape too; a replay with the recorded configuration must say exactly that
-again, and names the first place where it does not.
+session emitted is on its tape too; a replay with the recorded settings must say exactly that again,
+and names the first place where it does not.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal, TextIO
 
 import msgspec
 from msgspec import Struct, field
 
+from tapewatch.app.build import engine_of
+from tapewatch.app.config import Config, restore
+from tapewatch.app.environment import Setting
+from tapewatch.engine import snapshot
 from tapewatch.engine.engine import Engine
-from tapewatch.engine.snapshot import restore
 from tapewatch.io.tape_read import TapeReader
 from tapewatch.model.errors import ReplayMismatch
 from tapewatch.model.inputs import Input
 from tapewatch.model.outputs import Alert, Observation, Output, Report
+from tapewatch.model.time import NS_PER_S
+from tapewatch.sinks.wording import json_text
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,17 +59,27 @@ class Digest:
 def steps(reader: TapeReader, engine: Engine) -> Iterator[tuple[int, Input, list[Output]]]:
     """Sequence number, input and outputs of every step; begins from a clip's snapshot."""
     if reader.snapshot is not None:
-        restore(engine, reader.snapshot.data)
+        snapshot.restore(engine, reader.snapshot.data)
     for seq, item in reader.inputs():
         yield seq, item, engine.step(item, seq)
 
 
-def replay(
-    reader: TapeReader, engine: Engine, on_output: Callable[[Output], None] | None = None
+async def replay(
+    reader: TapeReader,
+    engine: Engine,
+    on_output: Callable[[Output], None] | None = None,
+    pace: float = math.inf,
 ) -> Replayed:
-    """Run a tape to its end, passing every output to `on_output`."""
+    """Run a tape to its end, passing every output to `on_output`; `pace` is recorded seconds per
+    second, infinite for as fast as possible."""
     seen, digest = Replayed(), Digest()
+    loop = asyncio.get_running_loop()
+    began_s, began_ns = loop.time(), 0
     for _, _, outputs in steps(reader, engine):
+        if pace < math.inf:
+            began_ns = began_ns or engine.now
+            due_s = began_s + (engine.now - began_ns) / NS_PER_S / pace
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
         seen.inputs += 1
         for output in outputs:
             digest.see(output)
@@ -72,6 +90,45 @@ def replay(
                 on_output(output)
     seen.digest, seen.events = digest.hex(), dict(sorted(engine.counts.items()))
     return seen
+
+
+def configured(path: Path, changes: Sequence[Setting] = ()) -> Config:
+    """The settings a tape was recorded with, with `changes`. Raises `ConfigError`."""
+    return restore(TapeReader(path).header.config, changes)
+
+
+def alert_lines(out: TextIO | None) -> Callable[[Output], None] | None:
+    """Writes alerts as NDJSON to `out`, if there is one."""
+    if out is None:
+        return None
+
+    def write(output: Output) -> None:
+        if isinstance(output, Alert):
+            out.write(json_text(_encode(output)) + "\n")
+
+    return write
+
+
+def difference(
+    path: Path, recorded: Config, changed: Config
+) -> Iterator[tuple[Literal["-", "+", "="], Alert]]:
+    """Alerts that vanish (`-`), appear (`+`) or stay (`=`) under other settings, by onset. Alerts
+    are the same if instrument, cause, kind and onset are."""
+    before, after = (
+        {(a.instrument, a.cause, a.kind, a.onset_ns): a for a in alerts(path, config)}
+        for config in (recorded, changed)
+    )
+    for key in sorted({*before, *after}, key=lambda key: (key[3], key)):
+        if key not in after:
+            yield "-", before[key]
+        else:
+            yield ("=" if key in before else "+"), after[key]
+
+
+def alerts(path: Path, config: Config) -> Iterator[Alert]:
+    """The alerts that a configuration gives on a tape."""
+    for _, _, outputs in steps(TapeReader(path), engine_of(config)):
+        yield from (output for output in outputs if isinstance(output, Alert))
 
 
 def said(reader: TapeReader, engine: Engine) -> Iterator[tuple[int, bytes]]:

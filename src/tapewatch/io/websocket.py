@@ -28,7 +28,7 @@ from tapewatch.io.inbox import Inbox
 from tapewatch.io.reach import answered, host_of, is_loopback, unreachable
 from tapewatch.model import limits
 from tapewatch.model.errors import Refused, Retryable, SourceError
-from tapewatch.model.inputs import Frame, Link
+from tapewatch.model.inputs import STOPPED, Frame, Link
 from tapewatch.model.text import clean
 from tapewatch.venues.base import Endpoint, Venue
 
@@ -127,7 +127,7 @@ class Socket:
         if self._opening is not None:
             self._opening.cancel()
         if self._connection is not None:
-            self._leaving = "stopped"
+            self._leaving = STOPPED
             await self._connection.close()
 
     async def _visit(self) -> None:
@@ -202,7 +202,7 @@ class Socket:
                     ),
                 )
                 if self._stopping.is_set():
-                    self.reconnect("stopped")
+                    self.reconnect(STOPPED)
                 heard, reason = await self._receive(connection, endpoint.silence_s)
                 for talker in talkers:
                     talker.cancel()

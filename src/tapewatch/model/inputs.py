@@ -4,7 +4,7 @@ An input is created at the edge, given a sequence number when it is appended to 
 then passed to `Engine.step`.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -20,6 +20,9 @@ class Frame(Struct, frozen=True, gc=False, tag="frame"):
     source: str
     data: bytes
     stream: str = "ws"
+
+
+STOPPED: Final = "stopped"  # the reason of a link that we ended ourselves, in good order
 
 
 class Link(Struct, frozen=True, gc=False, tag="link"):

@@ -33,8 +33,13 @@ IMPORT_PROBLEMS: Final = 20  # bad rows of an import that are told one by one
 ROW_BYTES: Final = 1 << 20  # one line of an imported file
 RESERVE_BYTES: Final = 16 << 20  # disk space held back for alerts when the disk fills up
 TEXT_CHARS: Final = 200  # venue text shown in one field
+LINE_BYTES: Final = 1 << 20  # one line of `scan`; a longer one is reported and skipped
+JSON_BYTES: Final = 256 << 20  # a JSON document of `scan`, which is read as a whole
+SCAN_PROBLEMS: Final = 100  # malformed lines of one `scan` that are told one by one
+LINE_FORMS: Final = 1_024  # forms of lines (all but their digits) remembered for their entropy
+LINE_FORM_BYTES: Final = 1_024  # ... of lines up to this size
 
 assert BATCH_INPUTS < INBOX_INPUTS
 assert COMMIT_S < FRAME_S <= TIMER_S
-assert RESERVE_BYTES < SEGMENT_BYTES
+assert TAPE_FRAME_BYTES < RESERVE_BYTES < SEGMENT_BYTES  # what is pending fits into the reserve
 assert FRAME_BYTES < TAPE_FRAME_BYTES < UNPACKED_BYTES

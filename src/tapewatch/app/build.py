@@ -1,0 +1,20 @@
+"""From settings to an engine: the same for a live session, a replay and a backtest."""
+
+from tapewatch.app.config import Config
+from tapewatch.engine.engine import Engine
+from tapewatch.io.reach import is_loopback
+from tapewatch.model.errors import Refused
+
+
+def engine_of(config: Config) -> Engine:
+    """A fresh engine. Its alerts are marked as simulated when a venue is on this machine."""
+    return Engine(
+        config.venues, config.detectors, config.gate, simulated=any(map(_is_here, config.venues))
+    )
+
+
+def _is_here(venue: object) -> bool:
+    try:
+        return is_loopback(venue.endpoint().url)  # type: ignore[attr-defined]
+    except Refused:  # a venue of files has no address
+        return False

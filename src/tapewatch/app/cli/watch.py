@@ -1,0 +1,76 @@
+"""`tapewatch watch`: live markets, until stopped."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from tapewatch.app.cli import output
+from tapewatch.app.environment import Setting
+from tapewatch.model.errors import ConfigError
+from tapewatch.model.instrument import split_id
+
+ORIGIN = "command line"
+
+
+@click.command()
+@click.argument("markets", nargs=-1, metavar="[MARKET]...")
+@click.option("--pair", help="A Kraken pair, as driftlock's script has it: same as kraken:PAIR.")
+@click.option("--duration", help="End after 90s, 15m, 4h or bare seconds.")
+@click.option("--test-mode", is_flag=True, help="A short session: two minutes unless --duration.")
+@click.option("--status-every", "--test-interval", "status_every", help="Status report interval.")
+@click.option("--name", help="Name of the session's folder; an existing one is resumed.")
+@click.option("--dir", "folder", help="Folder of all sessions.")
+@click.option("--url", help="Websocket of the venue, such as that of tapewatch simulate.")
+@click.option("--rest-url", help="REST base of the venue.")
+@click.option("--protocol", type=click.Choice(["v2", "v1"]), help="Kraken's websocket version.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any setting.")
+@output.JSON
+def watch(*, markets: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Watch live markets, such as kraken:BTC/USD.
+
+    Without MARKET: the sources of the settings. Ctrl+C once ends with the summary, twice at once.
+    """
+    from tapewatch.app.cli.running import prepare, until_signal  # noqa: PLC0415  --help stays quick
+    from tapewatch.app.config import set_option  # noqa: PLC0415
+    from tapewatch.io.clock import SystemClock  # noqa: PLC0415
+
+    shell = output.current()
+    flags = [*settings(markets, **options), *map(set_option, options["changes"])]
+    config = shell.load(flags).config
+    if not config.venues:
+        raise ConfigError("nothing to watch; name a market, for example kraken:BTC/USD")
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        screen = shell.screen(bell=config.sink.terminal.bell, json=as_json)
+        session = prepare(shell, config, SystemClock(), screen)
+        await until_signal(session.run(stop), stop)
+
+    asyncio.run(main())
+
+
+def settings(markets: tuple[str, ...], *, pair: str | None, **options: Any) -> list[Setting]:
+    """The command line's words as settings. Raises `ConfigError` for what is no market id."""
+    symbols: dict[str, list[str]] = {}
+    for market in (*markets, *([f"kraken:{pair}"] if pair else [])):
+        venue, symbol = split_id(market)
+        symbols.setdefault(venue, []).append(symbol)
+    found = [Setting(("source", v, "symbols"), s, ORIGIN) for v, s in symbols.items()]
+    where = {
+        "duration": ("session", "duration_s"),
+        "status_every": ("session", "status_every_s"),
+        "name": ("session", "name"),
+        "folder": ("session", "dir"),
+        "url": ("source", "kraken", "url"),
+        "rest_url": ("source", "kraken", "rest_url"),
+        "protocol": ("source", "kraken", "protocol"),
+    }
+    found += [
+        Setting(where[key], value, ORIGIN)
+        for key, value in options.items()
+        if key in where and value
+    ]
+    if options.get("test_mode"):
+        found.append(Setting(("session", "test_mode"), True, ORIGIN))
+    return found
