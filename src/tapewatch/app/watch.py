@@ -145,7 +145,7 @@ class Watch:
         async with asyncio.TaskGroup() as group:
             running = group.create_task(live.run(sources, stop), name="live")
             beside = [
-                group.create_task(self._start(live, files, sources), name="start"),
+                group.create_task(self._start(live, files, sources, stop), name="start"),
                 group.create_task(self._guard(), name="guard"),
                 group.create_task(self._report(live, files, switch), name="status"),
             ]
@@ -157,7 +157,9 @@ class Watch:
             for task in beside:
                 task.cancel()
 
-    async def _start(self, live: Live, files: SessionFiles, sources: Sources) -> None:
+    async def _start(
+        self, live: Live, files: SessionFiles, sources: Sources, stop: asyncio.Event
+    ) -> None:
         """Wait for the first connection of every source, then say how things stand. Raises what
         keeps a source from being reached at all."""
         loop = asyncio.get_running_loop()
@@ -165,6 +167,8 @@ class Watch:
         steps = [Step("ok", "config", f"{', '.join(d.name for d in self.config.detectors)}")]
         for venue in self.config.venues:
             trouble = await sources.sockets[venue.name].tried()
+            if stop.is_set():
+                return
             if trouble is not None:
                 raise trouble
             took_ms = (loop.time() - began) * 1000

@@ -30,6 +30,7 @@ TAPE_PROBLEMS: Final = 100  # problems of one tape that are told one by one
 SEGMENT_BYTES: Final = 256 << 20  # a tape segment is rotated beyond this size
 FILE_BUFFER_BYTES: Final = 64 << 10  # raw rows waiting to be written to the session's file
 IMPORT_PROBLEMS: Final = 20  # bad rows of an import that are told one by one
+QUIET_TIMERS: Final = 700_000  # timers put into one quiet stretch of an import: 8 days of seconds
 ROW_BYTES: Final = 1 << 20  # one line of an imported file
 RESERVE_BYTES: Final = 16 << 20  # disk space held back for alerts when the disk fills up
 TEXT_CHARS: Final = 200  # venue text shown in one field
@@ -37,7 +38,7 @@ LINE_BYTES: Final = 1 << 20  # one line of `scan`; a longer one is reported and 
 JSON_BYTES: Final = 256 << 20  # a JSON document of `scan`, which is read as a whole
 SCAN_PROBLEMS: Final = 100  # malformed lines of one `scan` that are told one by one
 LINE_FORMS: Final = 1_024  # forms of lines (all but their digits) remembered for their entropy
-LINE_FORM_BYTES: Final = 1_024  # ... of lines up to this size
+LINE_FORM_BYTES: Final = 512  # ... of lines up to this size
 
 assert BATCH_INPUTS < INBOX_INPUTS
 assert COMMIT_S < FRAME_S <= TIMER_S

@@ -1,0 +1,322 @@
+"""Files of trades, bars or raw frames become a tape, in which data time is receive time.
+
+Timers stand between the rows, as in a live session, so that detectors measure cycles and silence.
+A row that makes no sense is told, counted and left out, never guessed at.
+"""
+
+import itertools
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+from tapewatch.app import table_files
+from tapewatch.io.tape_file import TapeFile
+from tapewatch.model import limits
+from tapewatch.model.errors import ConfigError, DecodeError
+from tapewatch.model.inputs import Frame, Input, Link, Timer
+from tapewatch.model.instrument import Side
+from tapewatch.model.text import clean
+from tapewatch.model.time import NS_PER_MS, NS_PER_S, TS_MAX_NS, TS_MIN_NS, parse_rfc3339
+from tapewatch.venues.ndjson import BarRow, Row, TradeRow, impossible
+
+Kind = Literal["trades", "bars", "frames"]
+LATER: Final = ("books", "wallet-trades")
+
+# Our name of a column -> the names it is known by elsewhere, likeliest first.
+COLUMNS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "trades": {
+        "time": ("time", "ts_ms", "ts", "timestamp", "ts_event", "date"),
+        "price": ("price",),
+        "size": ("size", "qty", "quantity", "amount"),
+        "side": ("side", "aggressor", "taker_side"),
+        "id": ("id", "trade_id", "tid"),
+    },
+    "bars": {
+        "time": ("time", "ts_ms", "ts", "timestamp", "open_time", "date"),
+        "open": ("open",),
+        "high": ("high",),
+        "low": ("low",),
+        "close": ("close",),
+        "volume": ("volume", "vol"),
+    },
+}
+_OPTIONAL: Final = frozenset({"side", "id"})
+_SIDES: Final[dict[str, Side]] = {
+    "buy": "buy", "b": "buy", "bid": "buy", "sell": "sell", "s": "sell", "ask": "sell",
+}  # fmt: skip
+_UNITS: Final = (NS_PER_S, NS_PER_MS, 1_000, 1)  # of a bare number, in ns
+_CAPTURED: Final = re.compile(rb"(\d{9,10}(?:\.\d+)?): (.*)")  # `<epoch>: <frame>`
+_SOCKET: Final = re.compile(rb"\S+ <(-|->) (\d{9,10}(?:\.\d+)?)(?::.*)?")  # `<url> <-> <epoch>`
+_PROBE_ROWS: Final = 1_000  # rows from which the interval of bars is read
+
+Item = tuple[int, Input]  # receive time in ns
+
+
+class Imported(Struct):
+    """What came of an import. `since_ns`, `until_ns`: of the first and the last row; `late`: rows
+    that are older than the one before; `skipped_s`: quiet time without timers."""
+
+    rows: int = 0
+    bad: int = 0
+    late: int = 0
+    timers: int = 0
+    skipped_s: float = 0.0
+    since_ns: int = 0
+    until_ns: int = 0
+    problems: list[str] = []
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What to import. `columns`: ours -> the file's. `start_ns`: of frames without times.
+    `interval_s` 0: read from the rows. `bar_time`: what the time of a bar says."""
+
+    kind: Kind
+    file: pathlib.Path
+    instruments: tuple[str, ...]
+    columns: dict[str, str] = {}
+    start_ns: int = 1_577_836_800 * NS_PER_S  # 2020-01-01
+    interval_s: float = 0.0
+    bar_time: Literal["start", "end"] = "start"
+
+
+class Cadence(Struct, frozen=True):
+    """How often a timer comes. `after`: an item on the stroke comes before its timer, because a
+    bar that ends then belongs to the cycle that ends then; a trade belongs to the next."""
+
+    step_ns: int
+    after: bool = False
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`time=timestamp,size=amount` -> dict. Raises `ConfigError`."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(separator and name.strip() and column.strip() for name, separator, column in pairs):
+        raise ConfigError(f'"{clean(text, 80)}" is not name=column,...', "--columns")
+    return {name.strip(): column.strip() for name, _, column in pairs}
+
+
+def import_file(plan: Plan, tape: TapeFile) -> Imported:
+    """Append everything in the file to `tape`. Raises `ConfigError` when nothing can be used."""
+    done = Imported()
+
+    def complain(number: int, what: str) -> None:
+        done.bad += 1
+        if len(done.problems) < limits.IMPORT_PROBLEMS:
+            done.problems.append(f"{plan.file.name}:{number}: {clean(what)}")
+
+    if plan.kind == "frames":
+        items, cadence = _frames(plan, complain), Cadence(NS_PER_S)
+    elif plan.kind == "trades":
+        items, cadence = _trades(plan, complain), Cadence(NS_PER_S)
+    else:
+        interval_ns = int(plan.interval_s * NS_PER_S) or _interval_ns(plan)
+        items, cadence = _bars(plan, interval_ns, complain), Cadence(interval_ns, after=True)
+    for item in _with_timers(items, cadence, done):
+        tape.append(item)
+    if not done.rows:
+        told = f" ({done.problems[0]})" if done.problems else ""
+        raise ConfigError(f"{plan.file.name} has no usable row{told}")
+    return done
+
+
+def _with_timers(items: Iterable[Item], cadence: Cadence, done: Imported) -> Iterator[Input]:
+    """The items with a timer at every multiple of the step, none before the first item."""
+    step_ns, before = cadence.step_ns, int(cadence.after)
+    now = 0
+    for ts, item in items:
+        if not now:
+            done.since_ns = now = ts
+        done.late += ts < now
+        yield from _timers(now - before, ts - before, step_ns, done)
+        done.rows += not isinstance(item, Link)
+        done.until_ns = now = max(now, ts)
+        yield item
+    if now:  # so that the last cycle is judged
+        yield from _timers(now - before, now - before + step_ns, step_ns, done)
+
+
+def _timers(since: int, until: int, step_ns: int, done: Imported) -> Iterator[Timer]:
+    """Those after `since` and not after `until`; of a very long stretch only the end."""
+    first, last = since // step_ns + 1, until // step_ns
+    if last - first >= limits.QUIET_TIMERS:
+        done.skipped_s += (last - limits.QUIET_TIMERS - first) * step_ns / NS_PER_S
+        first = last - limits.QUIET_TIMERS
+    for index in range(first, last + 1):
+        done.timers += 1
+        yield Timer(index * step_ns)
+
+
+def _trades(plan: Plan, complain: table_files.Complain) -> Iterator[Item]:
+    def trade(row: table_files.Row, names: dict[str, str]) -> Row:
+        side = str(row[names["side"]]).strip().lower() if "side" in names else ""
+        number = row.get(names["id"]) if "id" in names else None
+        return Row(
+            trade=TradeRow(
+                instrument=plan.instruments[0],
+                ts_event=time_ns(row[names["time"]]),
+                price=_number(row[names["price"]]),
+                size=_number(row[names["size"]]),
+                aggressor=_SIDES.get(side, "unknown"),
+                trade_id="" if number is None else clean(str(number), 64),
+            )
+        )
+
+    return _table(plan, trade, complain)
+
+
+def _bars(plan: Plan, interval_ns: int, complain: table_files.Complain) -> Iterator[Item]:
+    """A bar is known when it ends, so that is its time."""
+    shift = interval_ns if plan.bar_time == "start" else 0
+
+    def bar(row: table_files.Row, names: dict[str, str]) -> Row:
+        return Row(
+            bar=BarRow(
+                instrument=plan.instruments[0],
+                ts_event=time_ns(row[names["time"]]) + shift,
+                open=_number(row[names["open"]]),
+                high=_number(row[names["high"]]),
+                low=_number(row[names["low"]]),
+                close=_number(row[names["close"]]),
+                volume=_number(row[names["volume"]]),
+                interval_ns=interval_ns,
+            )
+        )
+
+    return _table(plan, bar, complain)
+
+
+def _table(
+    plan: Plan,
+    build: Callable[[table_files.Row, dict[str, str]], Row],
+    complain: table_files.Complain,
+) -> Iterator[Item]:
+    names: dict[str, str] = {}
+    newest = 0
+    for number, cells in table_files.rows(plan.file, complain):
+        names = names or _found_columns(plan, cells)
+        try:
+            row = build(cells, names)
+        except (DecodeError, KeyError) as error:
+            missing = isinstance(error, KeyError)
+            complain(number, f"no {error.args[0]}" if missing else str(error))
+            continue
+        value = row.trade or row.bar
+        assert value is not None
+        wrong = impossible(value)
+        if wrong:
+            complain(number, wrong)
+            continue
+        newest = max(newest, value.ts_event)  # what is late is received late
+        yield value.ts_event, Frame(newest, "ndjson", msgspec.json.encode(row))
+
+
+def _found_columns(plan: Plan, row: table_files.Row) -> dict[str, str]:
+    """Ours -> the file's, by the first row. Raises `ConfigError` naming what is missing."""
+    known = COLUMNS[plan.kind]
+    for name, column in plan.columns.items():
+        if name not in known:
+            raise ConfigError(f'"{clean(name, 40)}" is not one of {", ".join(known)}', "--columns")
+        if column not in row:
+            raise ConfigError(
+                f'{plan.file.name} has no column "{clean(column, 40)}"; it has {_listed(row)}',
+                "--columns",
+            )
+    found = dict(plan.columns)
+    lower = {str(column).lower(): str(column) for column in row}
+    for name, others in known.items():
+        match = next((lower[other] for other in others if other in lower), None)
+        if name not in found and match is not None:
+            found[name] = match
+        elif name not in found and name not in _OPTIONAL:
+            raise ConfigError(
+                f"{plan.file.name} has no column that looks like {name}; it has {_listed(row)}. "
+                f"Say which: --columns {name}=..."
+            )
+    return found
+
+
+def _listed(row: table_files.Row) -> str:
+    return clean(", ".join(map(str, row)))
+
+
+def _interval_ns(plan: Plan) -> int:
+    """The commonest distance of the first bars."""
+    times: list[int] = []
+    names: dict[str, str] = {}
+    for _, row in table_files.rows(plan.file, lambda *_: None):  # told in the real pass
+        names = names or _found_columns(plan, row)
+        try:
+            times.append(time_ns(row.get(names["time"])))
+        except DecodeError:
+            continue  # told in the real pass
+        if len(times) >= _PROBE_ROWS:
+            break
+    gaps = sorted(later - earlier for earlier, later in itertools.pairwise(times))
+    positive = [gap for gap in gaps if gap > 0]
+    if not positive:
+        raise ConfigError("the interval of the bars cannot be told; give it with --interval 1m")
+    return max(set(positive), key=positive.count)
+
+
+def _frames(plan: Plan, complain: table_files.Complain) -> Iterator[Item]:
+    """Captured lines `<epoch>: <frame>`, with or without connect lines, or bare frames."""
+    source = plan.instruments[0].partition(":")[0]
+    now, connected = plan.start_ns, False
+    for number, line in table_files.lines(plan.file, complain):
+        socket, captured = _SOCKET.fullmatch(line), _CAPTURED.fullmatch(line)
+        try:
+            if socket:
+                ts = time_ns(socket.group(2).decode())
+            elif captured:
+                ts = time_ns(captured.group(1).decode())
+            else:
+                ts = now + NS_PER_MS
+        except DecodeError as error:
+            complain(number, str(error))
+            continue
+        connects = socket is not None and socket.group(1) == b"->"
+        if connects or not connected:
+            connected = True
+            yield ts, Link(ts, source, "up", "imported")
+        now = max(now, ts) if captured or socket else ts
+        if socket is None:
+            yield ts, Frame(ts, source, captured.group(2) if captured else line)
+
+
+def time_ns(value: Any) -> int:
+    """A time in whatever unit -> ns: bare numbers are recognised by their size, since plausible
+    seconds, ms, µs and ns do not overlap; texts may be RFC 3339. Raises `DecodeError`."""
+    text = str(value).strip()
+    if isinstance(value, str) and ("-" in text[1:] or ":" in text):
+        zoned = text if text[-1:] in "Zz" or re.search(r"[+-]\d\d:?\d\d$", text) else f"{text}Z"
+        return parse_rfc3339(zoned if len(text) > 10 else f"{text}T00:00:00Z")
+    try:
+        amount = Decimal(text)
+    except InvalidOperation as error:
+        raise DecodeError(f"not a time: {clean(text, 40)}") from error
+    if amount.is_finite():
+        for unit in _UNITS:
+            if TS_MIN_NS <= amount * unit <= TS_MAX_NS:
+                return int(amount * unit)
+    raise DecodeError(f"not a time between 2009 and 2100: {clean(text, 40)}")
+
+
+def _number(value: Any) -> float:
+    """A float; nothing else. Raises `DecodeError`."""
+    try:
+        return float(value.replace("_", "?") if isinstance(value, str) else value)  # Python's own
+    except (TypeError, ValueError) as error:
+        raise DecodeError(f"not a number: {clean(str(value), 40)}") from error
+
+
+def refuse_later(kind: str) -> None:
+    """Raises `ConfigError` for kinds that a later version will have."""
+    if kind in LATER:
+        raise ConfigError(
+            f"importing {kind} is not part of this version; it has {', '.join(get_args(Kind))}"
+        )

@@ -1,0 +1,182 @@
+"""What a session says of itself: how it starts, how it is, and how it was.
+
+Pure functions from plain structs to lines of at most 80 columns; the figures come from the caller.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from tapewatch.model.text import clean
+from tapewatch.model.time import clock_text, duration_text, format_rfc3339
+from tapewatch.sinks.wording import fit, size_text
+
+
+def startup(version: str, session: str, steps: Iterable["Step"], *, banner: str = "") -> list[str]:
+    """The narrated start: one line per component, then how to stop."""
+    mark = f" · {clean(banner, 20)}" if banner else ""
+    lines = [f"tapewatch {version} · session {clean(session, 48)} · read-only{mark}"]
+    marks = {"ok": "✓", "wait": "…", "off": "–", "bad": "✗"}
+    lines += [f"  {marks[step.state]} {step.name:<10} {clean(step.text)}" for step in steps]
+    return [fit(line) for line in (*lines, "Ctrl+C stops and prints the summary.")]
+
+
+class Step(Struct, frozen=True):
+    """One component at start-up. `text` says what it does, or why it does not."""
+
+    state: Literal["ok", "wait", "off", "bad"]
+    name: str
+    text: str
+
+
+class StatusView(Struct, frozen=True, kw_only=True):
+    """The figures of one status report. `coverage` 0..1; `lag_ms` None: unknown; `age_s` seconds
+    since the last update of the stream, None before the first. Ages decide the health:
+    HEALTHY below 30 s, SLOW below 120 s (the limits of driftlock's reporter)."""
+
+    now_ns: int
+    elapsed_s: float
+    trades: int
+    alerts: int
+    coverage: float
+    age_s: float | None
+    lag_ms: float | None = None
+    suppressed: int = 0
+    disk_free: int | None = None
+    last_alert_ns: int | None = None
+    last_alert_id: str = ""
+    files: tuple["FileSize", ...] = ()
+    kill_switch: str = "off"
+
+
+class FileSize(Struct, frozen=True):
+    """A file of the session, its size in bytes."""
+
+    name: str
+    path: str
+    size: int
+
+
+HEALTHY_S: Final = 30.0
+SLOW_S: Final = 120.0
+
+
+def health(age_s: float | None) -> Literal["HEALTHY", "SLOW", "UNHEALTHY"]:
+    """Of a stream whose last update is so old."""
+    if age_s is None or age_s >= SLOW_S:
+        return "UNHEALTHY"
+    return "HEALTHY" if age_s < HEALTHY_S else "SLOW"
+
+
+def status_line(view: StatusView) -> str:
+    """The status report on one line."""
+    parts = [
+        clock_text(view.now_ns)[:5],
+        duration_text(view.elapsed_s),
+        f"{view.trades:,} trades",
+        f"{view.alerts:,} alerts"
+        + (f" ({view.suppressed:,} held back)" if view.suppressed else ""),
+        f"coverage {coverage_text(view.coverage)}",
+    ]
+    if view.lag_ms is not None:
+        parts.append(f"lag {view.lag_ms:,.0f} ms")
+    if view.disk_free is not None:
+        parts.append(f"disk {size_text(view.disk_free)} free")
+    if view.kill_switch != "off":
+        parts.append(f"KILL SWITCH {clean(view.kill_switch).upper()}")
+    return " · ".join([*parts, health(view.age_s)])
+
+
+def status_block(view: StatusView) -> list[str]:
+    """The status report as driftlock's reporter writes it, for `status.log`."""
+    hours, minutes = divmod(int(view.elapsed_s) // 60, 60)
+    last = "none"
+    if view.last_alert_ns is not None:
+        last = f"{_date_text(view.last_alert_ns)} (ID: {clean(view.last_alert_id)})"
+    state = health(view.age_s)
+    age = "no update yet" if view.age_s is None else f"last update {view.age_s:.0f}s ago"
+    return [
+        f"STATUS UPDATE - {clock_text(view.now_ns)}",
+        f"   Runtime: {hours}h {minutes}m",
+        f"   Total Trades: {view.trades:,}",
+        f"   Total Anomalies: {view.alerts:,}",
+        f"   Last Anomaly: {last}",
+        *(f"   {file.name}: {size_text(file.size)} ({clean(file.path)})" for file in view.files),
+        f"   Coverage: {coverage_text(view.coverage)}",
+        f"   Stream Status: {state} ({age})",
+    ]
+
+
+class SummaryView(Struct, frozen=True, kw_only=True):
+    """The account of one session. `coverage` 0..1; `lost_s` seconds without complete data;
+    `biggest` one line about the alert that mattered most; `head` the tape's chain hash, empty
+    when the tape was not verified; `problems` what `verify` found."""
+
+    session: str
+    elapsed_s: float
+    ended: str  # `stopped by you`, `after 4 h 00 m`
+    trades: int
+    coverage: float
+    gaps: int
+    lost_s: float
+    reconnects: int
+    alerts: int
+    suppressed: dict[str, int] = {}
+    biggest: str = ""
+    files: tuple[FileSize, ...] = ()
+    folder: str = ""
+    head: str = ""
+    problems: int = 0
+    banner: str = ""
+
+
+def summary(view: SummaryView) -> list[str]:
+    """What is printed when a session ends."""
+    banner = f" [{clean(view.banner, 20)}]" if view.banner else ""
+    gaps = f"{view.gaps} {'gap' if view.gaps == 1 else 'gaps'}"
+    held = sum(view.suppressed.values())
+    rows = [
+        (
+            "data",
+            f"{view.trades:,} trades, coverage {coverage_text(view.coverage)}"
+            f" ({gaps}, {view.lost_s:.1f} s), {view.reconnects}"
+            f" reconnect{'' if view.reconnects == 1 else 's'}",
+        ),
+        ("alerts", f"{view.alerts:,} shown" + (f", {held:,} held back" if held else "")),
+        *(
+            ("", f"{count:,} {clean(reason, 40)}")
+            for reason, count in sorted(view.suppressed.items())
+        ),
+        ("biggest", clean(view.biggest)),
+        ("files", " · ".join(f"{file.name} {size_text(file.size)}" for file in view.files)),
+        ("folder", clean(view.folder)),
+        ("verify", _verified(view)),
+        ("next", f"tapewatch session show {clean(view.session, 40)}" if view.folder else ""),
+    ]
+    head = (
+        f"Session {clean(view.session, 48)}{banner}   {duration_text(view.elapsed_s)}, {view.ended}"
+    )
+    # The folder may be copied from the screen, so it is the one line that is never cut.
+    return [
+        line if line.lstrip().startswith("folder ") else fit(line) for line in (head, *_short(rows))
+    ]
+
+
+def _short(rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"  {label:<10}{text}" for label, text in rows if text]
+
+
+def _verified(view: SummaryView) -> str:
+    if view.problems:
+        return f"{view.problems} problems: tapewatch session verify {clean(view.session, 40)}"
+    return f"chain ok, head {view.head[:16]}" if view.head else "not verified"
+
+
+def coverage_text(share: float) -> str:
+    """0.9996 -> `99.96 %`; never rounded up to 100 %."""
+    return "100 %" if share >= 1.0 else f"{int(share * 10_000) / 100:.2f} %"
+
+
+def _date_text(ns: int) -> str:
+    return format_rfc3339(ns, 0).replace("T", " ").rstrip("Z")

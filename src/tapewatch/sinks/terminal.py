@@ -1,0 +1,150 @@
+"""Alerts on the terminal: cards for people, or one JSON line each for programs. Never both.
+
+Links that break and mend are told on standard error. It writes in a thread, because a pipe whose
+reader has stopped would otherwise stop the session.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final, TextIO
+
+import msgspec
+from msgspec import Struct
+
+from tapewatch.io.worker import WhenFull
+from tapewatch.model.errors import DeliveryError
+from tapewatch.model.outputs import Alert, Fault, Output, Resolved, Severity
+from tapewatch.model.text import clean
+from tapewatch.model.time import clock_text, duration_text
+from tapewatch.sinks.card import card
+from tapewatch.sinks.wording import ascii_text, fit, json_text
+
+BELL: Final = "\a"
+# Okabe and Ito's palette, which people with any common colour vision can tell apart.
+COLOURS: Final[dict[Severity, str]] = {
+    "info": "#56B4E9",
+    "warn": "#E69F00",
+    "high": "#D55E00",
+    "page": "#CC79A7",
+}
+# What no detector turns into an alert of its own.
+_TOLD: Final = {
+    "link_down": "disconnected",
+    "link_up": "connected",
+    "detector_error": "a detector failed and is off",
+    "keys_evicted": "too many instruments; the idlest was forgotten",
+}
+
+
+class Screen(Struct, frozen=True, kw_only=True):
+    """What the terminal can show and what the user wants of it; no `bell` where nobody sits."""
+
+    color: bool = False
+    ascii: bool = False
+    bell: bool = True
+    json: bool = False
+    verbose: bool = False
+    quiet: bool = False
+    banner: str = ""
+
+
+class Terminal:
+    """The sink. `out` is for alerts, `err` for everything else; `prices` holds the last trade price
+    by instrument; numbers of alerts go on after `shown`."""
+
+    name: ClassVar[str] = "terminal"
+    accepts: ClassVar[tuple[type[Output], ...]] = (Alert, Fault, Resolved)
+    durable: ClassVar[bool] = True
+    when_full: ClassVar[WhenFull] = "drop_newest"
+
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        screen: Screen,
+        *,
+        prices: Mapping[str, float] | None = None,
+        shown: int = 0,
+    ) -> None:
+        self.shown = shown
+        self._out, self._err, self._screen = out, err, screen
+        self._prices: Mapping[str, float] = prices if prices is not None else {}
+
+    async def deliver(self, batch: Sequence[Output], /) -> None:
+        """Write the batch. Raises `DeliveryError` when nobody reads any more."""
+        try:
+            await asyncio.to_thread(self._write, batch)
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            raise DeliveryError(
+                f"the terminal cannot be written: {error}", retryable=False
+            ) from error
+
+    def _write(self, batch: Sequence[Output]) -> None:
+        for output in batch:
+            if isinstance(output, Alert):
+                self.shown += 1
+                self._out.write(self._alert(output))
+            elif not self._screen.quiet:
+                self._err.write(self._note(output))
+        self._out.flush()
+        self._err.flush()
+
+    def _alert(self, alert: Alert) -> str:
+        screen = self._screen
+        if screen.json:
+            return json_text(msgspec.json.encode(alert)) + "\n"
+        price = self._prices.get(alert.instrument)
+        lines = card(alert, self.shown, last_price=price, banner=screen.banner)
+        if screen.verbose:
+            lines.append(f"   payload  {json_text(msgspec.json.encode(alert))}")
+        if screen.ascii:
+            lines = [ascii_text(line) for line in lines]
+        bell = BELL if screen.bell and alert.severity != "info" else ""
+        text = "\n".join(lines)
+        return f"{bell}{coloured(lines, alert.severity) if screen.color else text}\n\n"
+
+    def _note(self, output: Output) -> str:
+        if isinstance(output, Fault):
+            told = _TOLD.get(output.kind)
+            if told is None:
+                return ""
+            detail = f": {clean(output.detail)}" if output.detail else ""
+            line = f"{clean(output.instrument or output.source, 48)} {told}{detail}"
+            at = output.ts_ns
+        elif isinstance(output, Resolved):
+            lasted = duration_text((output.ts_ns - output.onset_ns) / 1e9)
+            line = (
+                f"{clean(output.instrument, 48)} {clean(output.cause, 24)} is over after {lasted}"
+                + (f"; {output.merged} more like it" if output.merged else "")
+            )
+            at = output.ts_ns
+        else:
+            return ""
+        text = fit(f"{clock_text(at)} {line}")
+        return (ascii_text(text) if self._screen.ascii else text) + "\n"
+
+
+def coloured(lines: Sequence[str], severity: Severity) -> str:
+    """The lines with terminal codes: the head in the colour of its severity, labels dimmed."""
+    import io  # noqa: PLC0415  with rich, only on terminals that show colours
+
+    from rich.console import Console  # noqa: PLC0415  costs 60 ms of start-up
+    from rich.text import Text  # noqa: PLC0415
+
+    page = Console(
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+        width=10_000,
+    )
+    head, *rest = lines
+    text = Text(head, style=f"bold {COLOURS[severity]}")
+    for line in rest:
+        label, body = line[:12], line[12:]
+        plain = label.isspace()
+        text.append(f"\n{label}", "" if plain else "dim")
+        text.append(body, "")
+    with page.capture() as captured:
+        page.print(text, end="")
+    return captured.get()

@@ -1,0 +1,181 @@
+"""Rows that somebody already made sense of, as `tapewatch import` writes them: no wire format.
+
+    {"trade":{"instrument":"kraken:BTC/USD","ts_event":1561939203172000000,"price":10749.4,...}}
+    {"bar":{"instrument":"bitfinex:BTCUSD","ts_event":1391212860000000000,"interval_ns":60000000000,...}}
+
+The fields are those of `Trade` and `Bar` without `ts_recv`, which is the frame's. There is nothing
+to connect to.
+"""
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import ClassVar
+
+import msgspec
+from msgspec import Struct
+
+from tapewatch.model.errors import ConfigError, DecodeError, Refused
+from tapewatch.model.events import Bar, Event, Status, Trade
+from tapewatch.model.inputs import Frame, Link
+from tapewatch.model.instrument import Side, split_id
+from tapewatch.model.outputs import Fault
+from tapewatch.model.text import clean
+from tapewatch.model.time import TS_MAX_NS, TS_MIN_NS
+from tapewatch.venues.base import Endpoint, Fetch
+
+
+class TradeRow(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One trade; units as in `Trade`."""
+
+    instrument: str
+    ts_event: int
+    price: float
+    size: float
+    aggressor: Side = "unknown"
+    trade_id: str = ""
+
+
+class BarRow(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One candle; units as in `Bar`."""
+
+    instrument: str
+    ts_event: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    interval_ns: int
+    trades: int = -1
+
+
+class Row(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One frame: exactly one of them."""
+
+    trade: TradeRow | None = None
+    bar: BarRow | None = None
+
+
+class NdjsonState(Struct):
+    """Nothing has to be remembered."""
+
+
+_decode = msgspec.json.Decoder(Row).decode
+
+
+class Ndjson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Imported rows. `ids` are the instruments in them; rows of others are refused."""
+
+    name: ClassVar[str] = "ndjson"
+    state_type: ClassVar[type] = NdjsonState
+
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            raise ConfigError("ids is empty; name the instruments of the rows")
+        for instrument in self.ids:
+            split_id(instrument)
+
+    def instruments(self) -> tuple[str, ...]:
+        """Ids of what the rows are about."""
+        return self.ids
+
+    def endpoint(self) -> Endpoint:
+        """There is none. Raises `Refused`."""
+        raise Refused("Imported rows cannot be watched live; replay the tape that has them.")
+
+    def subscribe(self) -> tuple[bytes, ...]:
+        """Nobody to tell."""
+        return ()
+
+    def resubscribe(self, fault: Fault) -> tuple[bytes, ...]:  # noqa: ARG002  the contract's
+        """Nobody to tell."""
+        return ()
+
+    def fetch(self, fault: Fault) -> Fetch | None:  # noqa: ARG002  the contract's
+        """Nobody to ask."""
+        return None
+
+    def start(self) -> NdjsonState:
+        """Nothing."""
+        return NdjsonState()
+
+    def decode(self, state: NdjsonState, frame: Frame, /) -> Iterable[Event]:  # noqa: ARG002
+        """The event of one row, or the `Status` of an impossible one."""
+        try:
+            row = _decode(frame.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError(f"not an imported row: {clean(str(error))}") from error
+        found = row.trade or row.bar
+        if found is None or (row.trade and row.bar):
+            raise DecodeError("an imported row has one trade or one bar")
+        wrong = self._wrong(found)
+        if wrong:
+            return (Status(frame.source, "", frame.ts_recv, frame.ts_recv, "invalid", wrong),)
+        if isinstance(found, TradeRow):
+            return (
+                Trade(
+                    found.instrument,
+                    found.ts_event,
+                    frame.ts_recv,
+                    found.price,
+                    found.size,
+                    found.aggressor,
+                    found.trade_id,
+                ),
+            )
+        return (
+            Bar(
+                found.instrument,
+                found.ts_event,
+                frame.ts_recv,
+                found.open,
+                found.high,
+                found.low,
+                found.close,
+                found.volume,
+                found.interval_ns,
+                found.trades,
+            ),
+        )
+
+    def on_link(self, state: NdjsonState, link: Link, /) -> Iterable[Event]:  # noqa: ARG002
+        """Nothing depends on a connection."""
+        return ()
+
+    def on_timer(self, state: NdjsonState, now: int, /) -> Iterable[Event]:  # noqa: ARG002
+        """There are no deadlines."""
+        return ()
+
+    def _wrong(self, row: TradeRow | BarRow) -> str:
+        """What makes the row impossible, empty when nothing does."""
+        if row.instrument not in self.ids:
+            return f"a row of {clean(row.instrument, 60)}, which is not expected here"
+        return impossible(row)
+
+
+def impossible(row: TradeRow | BarRow) -> str:
+    """What no market can do, in words; empty when the values are possible."""
+    if not TS_MIN_NS <= row.ts_event <= TS_MAX_NS:
+        return "its time is not between 2009 and 2100"
+    return _wrong_trade(row) if isinstance(row, TradeRow) else _wrong_bar(row)
+
+
+def _wrong_trade(row: TradeRow) -> str:
+    if not (isfinite(row.price) and row.price > 0.0):
+        return f"the price is {row.price:g}"
+    if not (isfinite(row.size) and row.size > 0.0):
+        return f"the size is {row.size:g}"
+    return ""
+
+
+def _wrong_bar(row: BarRow) -> str:
+    prices = (row.open, row.high, row.low, row.close)
+    if not all(isfinite(price) and price > 0.0 for price in prices):
+        return "a price is not positive"
+    if row.low > min(prices) or row.high < max(prices):
+        return "high and low do not enclose open and close"
+    if not (isfinite(row.volume) and row.volume >= 0.0):
+        return f"the volume is {row.volume:g}"
+    return "" if row.interval_ns > 0 else "the interval is not positive"
