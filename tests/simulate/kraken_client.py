@@ -162,3 +162,14 @@ async def attached(
         connected(http, server.ws_url) as client,
     ):
         yield server, http, client
+
+
+def calls(fault: str, *names: str, count: int = 1) -> list[tuple[int, Any]]:
+    """Answers of REST calls to a server with one fault."""
+
+    async def main() -> list[tuple[int, Any]]:
+        async with venue(parse(fault)) as (server, http):
+            await asyncio.sleep(0.1)
+            return [await rest(http, server, name) for name in names for _ in range(count)]
+
+    return virtual_time.run(main())

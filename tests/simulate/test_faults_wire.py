@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import pathlib
-from typing import Any
 
 import aiohttp
 import pytest
-from kraken_client import Client, ClientBook, attached, connected, now_s, rest, venue
+from kraken_client import Client, ClientBook, attached, calls, connected, now_s, rest, venue
 
-from tapewatch.model.errors import ConfigError
 from tapewatch.model.time import NS_PER_S, parse_rfc3339
-from tapewatch.simulate.faults import CATALOGUE, Fault, FaultKind, Scope, load, parse
+from tapewatch.simulate.faults import CATALOGUE, parse
 from tapewatch.simulate.scenario import MarketConfig
 from tapewatch.simulate.truth import Record
 from tapewatch.testing import virtual_time
@@ -321,28 +318,6 @@ def test_maintenance() -> None:
     assert silent(arrivals(client, b'{"channel":"book'), 5, 10)
 
 
-def calls(fault: str, *names: str, count: int = 1) -> list[tuple[int, Any]]:
-    async def main() -> list[tuple[int, Any]]:
-        async with venue(parse(fault)) as (server, http):
-            await asyncio.sleep(0.1)
-            return [await rest(http, server, name) for name in names for _ in range(count)]
-
-    return virtual_time.run(main())
-
-
-def test_rest_faults() -> None:
-    refused = (200, {"error": ["EService:Unavailable"]})
-    assert calls("error_body@0", "Trades?pair=XBTUSD", "Time") == [refused, refused]
-    scoped = calls("error_body@0,call=Trades,error=EService:Busy", "Trades?pair=XBTUSD", "Time")
-    assert scoped[0] == (200, {"error": ["EService:Busy"]})
-    assert scoped[1][1]["error"] == []
-    (page,) = calls("http_5xx@0,status=520", "Time")
-    assert page[0] == 520
-    assert "<html>" in page[1]
-    answers = calls("rate_limit@0", "Time", count=8)
-    assert [body["error"] for _, body in answers] == [[]] * 5 + [["EGeneral:Too many requests"]] * 3
-
-
 def test_malformed_frames_arrive_verbatim() -> None:
     client, _, _ = watch("malformed@5,frame=text", "malformed@6,frame=empty", "F41@7,frame=nan")
     raw = [data for _, data in client.frames]
@@ -417,45 +392,3 @@ def test_faults_are_written_to_the_truth_with_number_and_times() -> None:
     assert {record.fault for record in records} == {kind.code for kind in kinds}
     for record in records:
         assert record.t_ns <= record.end_ns
-
-
-@pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name)
-def test_numbers_and_names_mean_the_same(kind: FaultKind) -> None:
-    assert parse(f"{kind.code}@20") == parse(f"{kind.name}@20") == parse(f"{kind.code.lower()}@20")
-
-
-def test_fault_texts() -> None:
-    assert parse("F11@20,code=1012").params == {"code": 1012}
-    fault = parse("stall@30:10,symbol=ETH/USD,channel=trade")
-    assert (fault.at_s, fault.for_s) == (30.0, 10.0)
-    assert fault.scope == Scope("ETH/USD", "trade")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "stall",
-        "stall@",
-        "nothing@5",
-        "stall@-1",
-        "F11@5,kode=3",
-        "F11@5,code=x",
-        "@5",
-        "F11@5,code=7",
-        "F41@5,frame=odd",
-        "stall@nan",
-        "F15@5,lost=2",
-    ],
-)
-def test_bad_fault_texts_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
-        parse(text)
-
-
-def test_scripts(tmp_path: pathlib.Path) -> None:
-    script = tmp_path / "faults.json"
-    script.write_text('[{"at": 5, "for": 2, "fault": "F03", "scope": {"channel": "book"}}]')
-    assert load(script) == (Fault(5.0, "F03", 2.0, Scope(channel="book"), {}),)
-    script.write_text('[{"at": 5, "fault": "F03", "scop": {}}]')
-    with pytest.raises(ConfigError, match="scop"):
-        load(script)

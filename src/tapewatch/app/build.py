@@ -7,10 +7,13 @@ from tapewatch.model.errors import Refused
 
 
 def engine_of(config: Config) -> Engine:
-    """A fresh engine. Its alerts are marked as simulated when a venue is on this machine."""
-    return Engine(
-        config.venues, config.detectors, config.gate, simulated=any(map(_is_here, config.venues))
-    )
+    """A fresh engine."""
+    return Engine(config.venues, config.detectors, config.gate, simulated=simulated(config))
+
+
+def simulated(config: Config) -> bool:
+    """True when a venue is on this machine: alerts are marked as not live."""
+    return any(map(_is_here, config.venues))
 
 
 def _is_here(venue: object) -> bool:

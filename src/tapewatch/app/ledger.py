@@ -20,7 +20,8 @@ class Span(Struct, frozen=True):
 
 
 class Ledger(Struct):
-    """Counts by name, gaps, and the alerts that mattered most.
+    """Counts by name, gaps, and the alerts that mattered most. `suppressed` counts alerts by
+    reason, `reports_held` reports that were sampled out or held back.
 
     A gap is a time in which the live feed of an instrument (or, with key `venue:*`, of a whole
     source) was not connected or not complete; our own orderly end is none. It counts against
@@ -34,6 +35,7 @@ class Ledger(Struct):
     suppressed: dict[str, int] = field(default_factory=dict)
     alerts: int = 0
     reports: int = 0
+    reports_held: int = 0
     connects: int = 0
     gaps: int = 0
     filled: int = 0
@@ -54,6 +56,8 @@ class Ledger(Struct):
                     self.biggest = output
             case Report():
                 self.reports += 1
+            case Suppressed(what="report"):
+                self.reports_held += 1
             case Suppressed():
                 self.suppressed[output.reason] = self.suppressed.get(output.reason, 0) + 1
 

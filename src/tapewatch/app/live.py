@@ -59,7 +59,7 @@ class Live:
         self._clock = clock
         self._on_events = on_events
         self._committed_s = 0.0  # loop time of the last commit
-        self._ended = False
+        self.ended = False
 
     async def run(self, sources: Sources, stop: asyncio.Event) -> None:
         """Watch until `stop` is set; then take in what has arrived and finish every delivery.
@@ -78,9 +78,9 @@ class Live:
                 stopping.cancel()
                 await sources.close()
                 await feed
-                self._ended = True
+                self.ended = True
         except BaseExceptionGroup as failures:
-            raise _first(failures) from failures
+            raise first_failure(failures) from failures
         finally:
             try:
                 self.tape.close()
@@ -88,7 +88,7 @@ class Live:
                 await asyncio.gather(*(worker.drain(DRAIN_S) for worker in self.workers))
 
     async def _pump(self, sources: Sources) -> None:
-        while not self._ended or len(self.inbox):
+        while not self.ended or len(self.inbox):
             outputs = self.take(await self._batch())
             await self._make_durable(outputs)
             for worker in self.workers:
@@ -137,7 +137,7 @@ class Live:
             self.store.add(alerts, self._durable)
 
 
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """The failure that the user can act on: the first of ours, else simply the first."""
     leaves = list(_leaves(failures))
     return next((leaf for leaf in leaves if isinstance(leaf, TapewatchError)), leaves[0])

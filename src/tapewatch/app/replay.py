@@ -139,16 +139,22 @@ def said(reader: TapeReader, engine: Engine) -> Iterator[tuple[int, bytes]]:
                 yield seq, _encode(output)
 
 
+def recorded(path: Path) -> Iterator[Alert | Report]:
+    """The alerts and reports on a tape, as they were emitted."""
+    for _, line in TapeReader(path).alerts():
+        yield msgspec.json.decode(line, type=Alert | Report)
+
+
 def check(path: Path, engine: Engine) -> int:
     """Compare a replay of `path` with the alerts and reports recorded on it; returns their number.
 
     Raises `ReplayMismatch` at the first difference. What the last inputs gave rise to may be
     missing from the tape of a session that was killed; anything else may not.
     """
-    recorded = TapeReader(path).alerts()
+    on_tape = TapeReader(path).alerts()
     count = 0
     for seq, line in said(TapeReader(path), engine):
-        at, found = next(recorded, (0, b""))
+        at, found = next(on_tape, (0, b""))
         if not found:
             break
         if found != line:
@@ -157,7 +163,7 @@ def check(path: Path, engine: Engine) -> int:
                 f"recorded {found[:300].decode()}, replayed {line[:300].decode()}"
             )
         count += 1
-    extra = next(recorded, None)
+    extra = next(on_tape, None)
     if extra is not None:
         raise ReplayMismatch(
             f"record {extra[0]:,} holds an alert that the replay does not give: "

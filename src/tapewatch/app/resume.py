@@ -9,41 +9,46 @@ from pathlib import Path
 
 import msgspec
 
+from tapewatch.app.build import simulated
+from tapewatch.app.config import Config
 from tapewatch.app.ledger import Ledger
-from tapewatch.app.replay import steps
+from tapewatch.app.replay import configured, recorded, steps
 from tapewatch.engine.engine import Engine
 from tapewatch.io.store import Store
 from tapewatch.io.tape_read import TapeReader
-from tapewatch.io.tape_records import config_hash
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.outputs import Alert, Report
 
 
-def refuse_other_config(folder: Path, config: dict[str, object]) -> None:
-    """Raise `ConfigError` if the tape in `folder` was recorded with another configuration."""
-    if TapeReader(folder).header.config_hash != config_hash(config):
+def refuse_other_settings(folder: Path, config: Config) -> None:
+    """Raise `ConfigError` if the tape in `folder` was recorded with settings that matter here:
+    other detectors, another gate, other markets. Where the venue is, and how long the session
+    lasts, may differ."""
+    if _decisive(configured(folder)) != _decisive(config):
         raise ConfigError(
-            "this session was recorded with another configuration; its baselines would not fit. "
+            "this session was recorded with other settings; its baselines would not fit. "
             "Use --name for a new session"
         )
+
+
+def _decisive(config: Config) -> tuple[object, ...]:
+    markets = [(venue.name, venue.instruments()) for venue in config.venues]
+    return config.detectors, config.gate, markets, simulated(config)
 
 
 def resume(
     folder: Path, engine: Engine, tape: TapeWriter, store: Store, sinks: list[str], ledger: Ledger
 ) -> int:
     """Replay the tape in `folder` into `engine` and `ledger`; returns how many alerts were late."""
-    reader = TapeReader(folder)
-    recorded = {msgspec.json.decode(line, type=_Id).name for _, line in reader.alerts()}
+    known = {_name(line) for line in recorded(folder)}
     late = 0
-    for _, _, outputs in steps(reader, engine):
+    for _, _, outputs in steps(TapeReader(folder), engine):
         for output in outputs:
             ledger.see(output)
-            if isinstance(output, Alert | Report):
-                name = output.id if isinstance(output, Alert) else output.report_id
-                if name not in recorded:
-                    tape.append_alert(msgspec.json.encode(output))
-                    late += isinstance(output, Alert)
+            if isinstance(output, Alert | Report) and _name(output) not in known:
+                tape.append_alert(msgspec.json.encode(output))
+                late += isinstance(output, Alert)
         alerts = [output for output in outputs if isinstance(output, Alert)]
         if alerts:
             tape.commit(engine.now)
@@ -52,12 +57,5 @@ def resume(
     return late
 
 
-class _Id(msgspec.Struct):
-    """Only the id of an alert or report line."""
-
-    id: str = ""
-    report_id: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.id or self.report_id
+def _name(output: Alert | Report) -> str:
+    return output.id if isinstance(output, Alert) else output.report_id

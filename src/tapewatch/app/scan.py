@@ -108,11 +108,12 @@ class Scan:
             self._skip(f"longer than {limits.LINE_BYTES:,} bytes")
         elif self._form == "raw":
             self._judge(raw.rstrip(b"\r"), out)
-        elif raw and not raw.isspace():
+        else:
             try:
                 line = gojson.canonical(raw)
             except DecodeError as error:
-                self._skip(str(error))
+                if raw and not raw.isspace():
+                    self._skip(str(error))
             else:
                 self._judge(line, out)
 
@@ -181,26 +182,29 @@ def followed(
 
     `wait` is called when there is nothing to read; False ends it. A file that has become shorter is
     read from its beginning, and one that was renamed to its end. A last line without newline is
-    ended there, since nobody will go on with it.
+    ended there, since nobody will go on with it. Closes what it reads.
     """
     last, going = b"\n", True
-    while going:
-        for chunk in chunks(file):
-            last = chunk[-1:]
-            yield chunk
-        now = _successor(file, path)
-        if now is None:
-            going = wait()
-            continue
-        if now is not file:
-            for chunk in chunks(file):  # written between our last look and the renaming
+    try:
+        while going:
+            for chunk in chunks(file):
                 last = chunk[-1:]
                 yield chunk
-            file.close()
-            file = now
-        if last != b"\n":
-            yield b"\n"
-        last = b"\n"
+            now = _successor(file, path)
+            if now is None:
+                going = wait()
+                continue
+            if now is not file:
+                old, file = file, now
+                with old:  # something may have been written between our last look and the renaming
+                    for chunk in chunks(old):
+                        last = chunk[-1:]
+                        yield chunk
+            if last != b"\n":
+                yield b"\n"
+            last = b"\n"
+    finally:
+        file.close()
 
 
 def _successor(file: io.BufferedReader, path: Path | None) -> io.BufferedReader | None:

@@ -140,14 +140,9 @@ def _unwritable(path: pathlib.Path, error: OSError) -> ConfigError:
 
 
 def _made_ns(folder: pathlib.Path) -> tuple[int, str]:
-    return folder.stat().st_mtime_ns if not _stamp(folder) else _stamp(
-        folder
-    ) * NS_PER_S, folder.name
-
-
-def _stamp(folder: pathlib.Path) -> int:
-    match = re.match(r"session_(\d{1,11})(?:_\d+)?$", folder.name, re.ASCII)
-    return int(match.group(1)) if match else 0
+    """When a session was made: by its name, or by its folder where the user has named it."""
+    stamp = re.fullmatch(r"session_(\d{1,11})(?:_\d+)?", folder.name, re.ASCII)
+    return int(stamp.group(1)) * NS_PER_S if stamp else folder.stat().st_mtime_ns, folder.name
 
 
 def _started_ns(folder: pathlib.Path) -> int:

@@ -16,9 +16,10 @@ from tapewatch import __version__
 from tapewatch.app.build import engine_of
 from tapewatch.app.config import Config, effective
 from tapewatch.app.ledger import Ledger
-from tapewatch.app.live import Live
-from tapewatch.app.resume import refuse_other_config, resume
+from tapewatch.app.live import Live, first_failure
+from tapewatch.app.resume import refuse_other_settings, resume
 from tapewatch.app.session import TAPE, write_summary
+from tapewatch.app.session_log import LogSink, session_log
 from tapewatch.app.sources import Sources
 from tapewatch.io.clock import Clock
 from tapewatch.io.control import KillSwitchFile, read
@@ -27,9 +28,9 @@ from tapewatch.io.store import Store
 from tapewatch.io.tape_check import verify
 from tapewatch.io.tape_frames import segment_files
 from tapewatch.io.tape_write import TapeWriter
-from tapewatch.model.errors import Refused
+from tapewatch.model import limits
+from tapewatch.model.errors import Refused, TapewatchError
 from tapewatch.model.events import Event, Quote, Status, Trade
-from tapewatch.model.reasons import Reason
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
 from tapewatch.sinks.account import (
     FileSize,
@@ -53,6 +54,7 @@ class Streams(Struct, frozen=True):
     out: TextIO
     err: TextIO
     say: Callable[[str], None]
+    verbose: bool = False
 
 
 class Watch:
@@ -81,16 +83,20 @@ class Watch:
             live, files = self._prepare()
             try:
                 await self._watch(live, files, stop)
+                lasts_s = self.config.session.lasts_s
+                if lasts_s is not None and self._elapsed_s() >= lasts_s:
+                    ended = "as planned"
+            except TapewatchError as error:
+                ended = str(error)
+                raise
             finally:
                 live.store.close()
+                view = self._summary(live, files, ended)
+                self._log.info("session.ended", how=ended, alerts=view.alerts, trades=view.trades)
                 files.close()
-            over = self.config.session.lasts_s is not None and self._elapsed_s() >= (
-                self.config.session.lasts_s
-            )
-            view = self._summary(live, files, "as planned" if over else ended)
+                write_summary(self.folder, view)
             for line in summary(view):
                 self.streams.say(line)
-            write_summary(self.folder, view)
 
     def _prepare(self) -> tuple[Live, SessionFiles]:
         """Open everything; go on where an earlier process stopped, if there was one."""
@@ -98,7 +104,7 @@ class Watch:
         tape_folder = self.folder / TAPE
         again = tape_folder.is_dir() and bool(segment_files(tape_folder))
         if again:
-            refuse_other_config(tape_folder, plain)
+            refuse_other_settings(tape_folder, self.config)
         tape = TapeWriter(tape_folder, config=plain, version=__version__)
         store = Store(self.folder / STORE)
         engine = engine_of(self.config)
@@ -112,18 +118,25 @@ class Watch:
             prices=files.prices,
             shown=self.ledger.alerts - late,
         )
+        self._log = session_log(lambda line: self._write(line, files), self.clock)
+        self._log.info("session.started", name=self.folder.name, version=__version__)
         if again:
-            files.note(self.clock.now_ns(), f"resumed after record {tape.seq}; {late} late alerts")
+            self._log.info("session.resumed", after=tape.recovered.last, late_alerts=late)
         live = Live(
             engine,
             tape=tape,
             store=store,
-            sinks=[files, terminal],
+            sinks=[files, terminal, LogSink(self._log)],
             clock=self.clock,
             ledger=self.ledger,
             on_events=lambda events: self._on_events(events, files),
         )
         return live, files
+
+    def _write(self, line: str, files: SessionFiles) -> None:
+        files.note(line)
+        if self.streams.verbose:
+            self.streams.say(line)
 
     def _on_events(self, events: Sequence[Event], files: SessionFiles) -> None:
         for event in events:
@@ -142,10 +155,24 @@ class Watch:
     async def _watch(self, live: Live, files: SessionFiles, stop: asyncio.Event) -> None:
         switch = KillSwitchFile(self.config.kill_switch.path)
         sources = Sources(self.config.venues, live.inbox, self.clock, switch)
+        try:
+            await self._together(live, files, sources, switch, stop)
+        except BaseExceptionGroup as failures:
+            raise first_failure(failures) from failures
+
+    async def _together(
+        self,
+        live: Live,
+        files: SessionFiles,
+        sources: Sources,
+        switch: KillSwitchFile,
+        stop: asyncio.Event,
+    ) -> None:
         async with asyncio.TaskGroup() as group:
             running = group.create_task(live.run(sources, stop), name="live")
             beside = [
-                group.create_task(self._start(live, files, sources, stop), name="start"),
+                group.create_task(self._start(live, sources, stop), name="start"),
+                group.create_task(self._tape_trouble(live), name="tape"),
                 group.create_task(self._guard(), name="guard"),
                 group.create_task(self._report(live, files, switch), name="status"),
             ]
@@ -157,9 +184,7 @@ class Watch:
             for task in beside:
                 task.cancel()
 
-    async def _start(
-        self, live: Live, files: SessionFiles, sources: Sources, stop: asyncio.Event
-    ) -> None:
+    async def _start(self, live: Live, sources: Sources, stop: asyncio.Event) -> None:
         """Wait for the first connection of every source, then say how things stand. Raises what
         keeps a source from being reached at all."""
         loop = asyncio.get_running_loop()
@@ -174,10 +199,10 @@ class Watch:
             took_ms = (loop.time() - began) * 1000
             watched = ", ".join(venue.instruments())
             steps.append(Step("ok", "source", f"{watched} connected in {took_ms:.0f} ms"))
+            self._log.info("source.connected", source=venue.name, ms=round(took_ms))
         steps += self._steps(live)
         for line in startup(__version__, self.folder.name, steps, banner=self.banner):
             self.streams.say(line)
-            files.note(self.clock.now_ns(), line.strip())
 
     def _steps(self, live: Live) -> list[Step]:
         path = self.config.kill_switch.path
@@ -195,6 +220,18 @@ class Watch:
         """End the session when the venue refuses every instrument: it would wait for ever."""
         await self._hopeless.wait()
         raise Refused("; ".join(dict.fromkeys(self._rejected.values())))
+
+    async def _tape_trouble(self, live: Live) -> None:
+        """Say when the disk refuses the tape, and when it takes it again."""
+        told = ""
+        while not live.ended:
+            await asyncio.sleep(limits.TIMER_S)
+            trouble = live.tape.trouble
+            if trouble != told:
+                told = trouble
+                text = f"{trouble}." if trouble else "Recording goes on."
+                self.streams.say(text)
+                self._log.warning("tape.paused" if trouble else "tape.resumed", why=trouble)
 
     async def _end(self, stop: asyncio.Event, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -222,7 +259,7 @@ class Watch:
             coverage=self.ledger.coverage(now),
             age_s=(now - self._heard_ns) / NS_PER_S if self._heard_ns else None,
             lag_ms=None if self._lag_ns is None else self._lag_ns / NS_PER_MS,
-            suppressed=_held_alerts(self.ledger),
+            suppressed=sum(self.ledger.suppressed.values()),
             disk_free=shutil.disk_usage(self.folder).free,
             last_alert_ns=last.ts_alert_ns if last else None,
             last_alert_id=last.id if last else "",
@@ -254,10 +291,6 @@ class Watch:
             problems=len(checked.problems),
             banner=self.banner,
         )
-
-
-def _held_alerts(ledger: Ledger) -> int:
-    return sum(count for reason, count in ledger.suppressed.items() if reason != Reason.SAMPLED_OUT)
 
 
 def _sizes(files: SessionFiles) -> tuple[FileSize, ...]:

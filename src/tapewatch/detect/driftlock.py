@@ -111,47 +111,40 @@ class Driftlock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         Every operation is in the original's order, so that equal lengths give equal bits.
         """
-        size = len(line)
+        size, wanted = len(line), self.baseline_lines
         h = entropy(line)
         ratio = compressed / size if size else 0.0
-        samples = len(window.entropies)
-        ready = samples >= self.baseline_lines
-        mean_h = mean_ratio = delta_h = delta_ratio = score = 0.0
-        anomaly = False
-        if samples:
-            mean_h = window.entropy_sum / samples
-            mean_ratio = window.ratio_sum / samples
+        entropies, ratios, at = window.entropies, window.ratios, window.oldest
+        samples = len(entropies)
+        sum_h, sum_ratio = window.entropy_sum, window.ratio_sum
+        mean_h = sum_h / samples if samples else 0.0
+        mean_ratio = sum_ratio / samples if samples else 0.0
+        delta_h = delta_ratio = score = 0.0
+        anomaly, ready = False, samples >= wanted
         if ready:
             delta_h = min(1.0, (abs(h - mean_h) if mean_h > 0.0 else h) / BYTE_BITS)
-            delta_ratio = abs(ratio - mean_ratio) / max(mean_ratio, 1e-9)
-            delta_ratio = min(1.0, delta_ratio if mean_ratio > 0.0 else ratio)
-            score = min(1.0, (delta_h + delta_ratio) / 2.0)
+            change = abs(ratio - mean_ratio) / max(mean_ratio, 1e-9) if mean_ratio > 0.0 else ratio
+            delta_ratio = min(1.0, change)
+            score = (delta_h + delta_ratio) / 2.0
             anomaly = score >= self.threshold and size >= self.min_line_length
             reason = "Within baseline variance"
             if anomaly:
                 reason = f"ΔH={delta_h:.2f} ΔCR={delta_ratio:.2f} (score={score:.2f})"
+            window.entropy_sum = sum_h + (h - entropies[at])
+            window.ratio_sum = sum_ratio + (ratio - ratios[at])
+            entropies[at], ratios[at] = h, ratio
+            window.oldest = (at + 1) % wanted
         else:
-            reason = f"Warming baseline ({samples}/{self.baseline_lines})"
-        self._push(window, h, ratio)
+            reason = f"Warming baseline ({samples}/{wanted})"
+            window.entropy_sum = sum_h + h
+            window.ratio_sum = sum_ratio + ratio
+            entropies.append(h)
+            ratios.append(ratio)
+        window.sequence = sequence = window.sequence + 1
         return LineResult(
-            window.sequence, str(line, "utf-8", "replace"), h, mean_h, ratio, mean_ratio,
-            delta_h, delta_ratio, score, anomaly, ready, reason,
+            sequence, str(line, "utf-8", "replace"), h, mean_h, ratio, mean_ratio, delta_h,
+            delta_ratio, score, anomaly, ready, reason,
         )  # fmt: skip
-
-    def _push(self, window: LineWindow, h: float, ratio: float) -> None:
-        window.sequence += 1
-        if len(window.entropies) < self.baseline_lines:
-            window.entropies.append(h)
-            window.ratios.append(ratio)
-            window.entropy_sum += h
-            window.ratio_sum += ratio
-            return
-        at = window.oldest
-        window.entropy_sum += h - window.entropies[at]
-        window.ratio_sum += ratio - window.ratios[at]
-        window.entropies[at] = h
-        window.ratios[at] = ratio
-        window.oldest = (at + 1) % self.baseline_lines
 
     def _observation(
         self, trade: Trade, result: LineResult, size: int, age_s: float

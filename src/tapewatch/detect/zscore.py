@@ -22,7 +22,7 @@ from tapewatch.model.events import Event, Quote, Trade
 from tapewatch.model.inputs import Link, Timer
 from tapewatch.model.outputs import Contribution, Observation
 from tapewatch.model.reasons import Reason
-from tapewatch.model.time import NS_PER_MS, NS_PER_S, duration_text
+from tapewatch.model.time import NS_PER_MS, NS_PER_S
 
 # The locked minimums of the bot's default configuration.
 LOCKED: Final[dict[str, float]] = {"z_score_threshold": 1.0, "baseline_window_s": 300}
@@ -233,7 +233,7 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ),
             baseline_count=count(state.prices),
             baseline_age_s=_age_s(state),
-            reason=self._reason(top) if score >= self.low_confidence_z else "",
+            reason=self._reason(top, count(state.prices)) if score >= self.low_confidence_z else "",
             report=True,
             cycle_ms=state.cycle_ns // NS_PER_MS,
         )
@@ -242,12 +242,12 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The threshold as the gate compares it, with >=."""
         return self.z_score_threshold if self.inclusive else nextafter(self.z_score_threshold, inf)
 
-    def _reason(self, top: Scored) -> str:
+    def _reason(self, top: Scored, samples: int) -> str:
         what = "price" if top.name == "price" else f"volume of {self.volume_window_s} s"
         return (
             f"{what} {top.observed:.8g} is {abs(top.z):.1f} standard deviations"
             f" {'above' if top.z > 0.0 else 'below'} its mean {top.mean:.8g}"
-            f" of the last {duration_text(self.baseline_window_s)}"
+            f" of {samples:,} samples"
         )
 
 

@@ -13,8 +13,6 @@ from zstandard import ZstdCompressor
 from tapewatch.model import limits
 
 _DIGITS: Final = b"0123456789"
-_EACH_DIGIT: Final = tuple(bytes([digit]) for digit in _DIGITS)
-_NOT_DIGITS: Final = bytes(set(range(256)).difference(_DIGITS))
 _PER_LN2: Final = 1.4426950408889634  # 1 / ln 2
 
 _idle: list[ZstdCompressor] = []
@@ -40,12 +38,12 @@ def gzip_length(data: bytes) -> int:
 
 
 def log2(x: float) -> float:
-    """log2(x) of x > 0 as the Go runtime computes it: exact for powers of two.
+    """log2(x) of x > 0 as the Go runtime computes it.
 
     `math.log2` differs in the last bit for some x, which is enough to change a printed digit.
     """
     fraction, exponent = frexp(x)
-    return exponent - 1.0 if fraction == 0.5 else log(fraction) * _PER_LN2 + exponent
+    return log(fraction) * _PER_LN2 + exponent
 
 
 def _term(count: int, size: int) -> float:
@@ -74,7 +72,7 @@ def entropy(data: bytes) -> float:
     skeleton = data.translate(None, _DIGITS)
     form = _forms.get((skeleton, size))
     h, above, terms = form or _learn(skeleton, size)
-    for count in map(data.translate(None, _NOT_DIGITS).count, _EACH_DIGIT):
+    for count in map(data.count, _DIGITS):
         h -= terms[count]
     for term in above:
         h -= term

@@ -18,7 +18,7 @@ def startup(version: str, session: str, steps: Iterable["Step"], *, banner: str 
     mark = f" · {clean(banner, 20)}" if banner else ""
     lines = [f"tapewatch {version} · session {clean(session, 48)} · read-only{mark}"]
     marks = {"ok": "✓", "wait": "…", "off": "–", "bad": "✗"}
-    lines += [f"  {marks[step.state]} {step.name:<10} {clean(step.text)}" for step in steps]
+    lines += [f"  {marks[step.state]} {step.name:<11} {clean(step.text)}" for step in steps]
     return [fit(line) for line in (*lines, "Ctrl+C stops and prints the summary.")]
 
 
@@ -60,6 +60,7 @@ class FileSize(Struct, frozen=True):
 
 HEALTHY_S: Final = 30.0
 SLOW_S: Final = 120.0
+DISK_LOW_BYTES: Final = 5 << 30  # more free space than this is not worth a word
 
 
 def health(age_s: float | None) -> Literal["HEALTHY", "SLOW", "UNHEALTHY"]:
@@ -72,7 +73,7 @@ def health(age_s: float | None) -> Literal["HEALTHY", "SLOW", "UNHEALTHY"]:
 def status_line(view: StatusView) -> str:
     """The status report on one line."""
     parts = [
-        clock_text(view.now_ns)[:5],
+        f"{clock_text(view.now_ns)[:5]} {health(view.age_s)}",
         duration_text(view.elapsed_s),
         f"{view.trades:,} trades",
         f"{view.alerts:,} alerts"
@@ -81,11 +82,11 @@ def status_line(view: StatusView) -> str:
     ]
     if view.lag_ms is not None:
         parts.append(f"lag {view.lag_ms:,.0f} ms")
-    if view.disk_free is not None:
+    if view.disk_free is not None and view.disk_free < DISK_LOW_BYTES:
         parts.append(f"disk {size_text(view.disk_free)} free")
     if view.kill_switch != "off":
         parts.append(f"KILL SWITCH {clean(view.kill_switch).upper()}")
-    return " · ".join([*parts, health(view.age_s)])
+    return " · ".join(parts)
 
 
 def status_block(view: StatusView) -> list[str]:
@@ -136,13 +137,10 @@ def summary(view: SummaryView) -> list[str]:
     banner = f" [{clean(view.banner, 20)}]" if view.banner else ""
     gaps = f"{view.gaps} {'gap' if view.gaps == 1 else 'gaps'}"
     held = sum(view.suppressed.values())
+    coverage = f"coverage {coverage_text(view.coverage)} ({gaps}, {view.lost_s:.1f} s)"
+    again = f"{view.reconnects} reconnect{'' if view.reconnects == 1 else 's'}"
     rows = [
-        (
-            "data",
-            f"{view.trades:,} trades, coverage {coverage_text(view.coverage)}"
-            f" ({gaps}, {view.lost_s:.1f} s), {view.reconnects}"
-            f" reconnect{'' if view.reconnects == 1 else 's'}",
-        ),
+        ("data", f"{view.trades:,} trades, {coverage}, {again}"),
         ("alerts", f"{view.alerts:,} shown" + (f", {held:,} held back" if held else "")),
         *(
             ("", f"{count:,} {clean(reason, 40)}")

@@ -38,7 +38,7 @@ def card(
     first, *more = _wrapped(told, max(20, COLUMNS - cell_len(head)))
     rows = [
         ("when", _when(alert)),
-        ("id", f"{clean(alert.id, 40)}   incident {clean(alert.incident, 24)}"),
+        ("id", f"{clean(alert.id, 40)}   incident {clean(alert.incident, 12)}"),
         ("market", f"last trade {number(last_price)}" if last_price else ""),
         ("found", _found(alert)),
         ("score", _score(alert)),
@@ -82,10 +82,15 @@ def _found(alert: Alert) -> str:
     unit = f" {clean(alert.unit, 12)}" if alert.unit else ""
     text = f"{number(alert.observed)}{unit}"
     if alert.expected_low is not None and alert.expected_high is not None:
-        text += f"   expected {number(alert.expected_low)} … {number(alert.expected_high)}"
+        text += f"   expected {_about(alert.expected_low)} … {_about(alert.expected_high)}"
     elif alert.expected is not None:
-        text += f"   expected {number(alert.expected)}"
-    return text + (f"   (flip point {number(alert.flip)})" if alert.flip is not None else "")
+        text += f"   expected {_about(alert.expected)}"
+    return text + (f"   (flip point {_about(alert.flip)})" if alert.flip is not None else "")
+
+
+def _about(value: float) -> str:
+    """A computed value: its last digits mean nothing."""
+    return number(value, 7)
 
 
 def _score(alert: Alert) -> str:
@@ -96,7 +101,12 @@ def _score(alert: Alert) -> str:
 
 
 def _because(alert: Alert) -> str:
-    parts = [f"{clean(part.name, 24)} {part.score:+.3g}" for part in alert.contributions[:4]]
+    parts = [
+        f"{clean(part.name, 24)} {part.score:.3g} {clean(part.unit, 12)}"
+        if part.unit
+        else f"{clean(part.name, 24)} {part.score:+.3g}"
+        for part in alert.contributions[:4]
+    ]
     more = len(alert.contributions) - len(parts)
     return "  ".join(parts) + (f"  and {more} more" if more else "")
 

@@ -79,14 +79,15 @@ class SessionFiles:
         millisecond = trade.ts_event // NS_PER_MS
         self._index = self._index + 1 if millisecond == self._millisecond else 0
         self._millisecond = millisecond
+        source, _, pair = trade.instrument.partition(":")
         row = {
             "ts": trade.ts_event / NS_PER_S,
             "price": trade.price,
             "qty": trade.size,
             "side": trade.aggressor,
-            "pair": trade.instrument.partition(":")[2],
-            "id": f"kraken-{millisecond}-{self._index}",
-            "source": trade.instrument.partition(":")[0],
+            "pair": pair,
+            "id": f"{source}-{millisecond}-{self._index}",
+            "source": source,
         }
         self._raw += _line(row)
         if len(self._raw) >= limits.FILE_BUFFER_BYTES:
@@ -98,9 +99,9 @@ class SessionFiles:
             rows, self._raw = bytes(self._raw), bytearray()
             self._append("raw", rows, rows.count(b"\n"))
 
-    def note(self, now_ns: int, text: str) -> None:
-        """One line of `master.log`: what the session did."""
-        self._append("master", _stamped(now_ns, text))
+    def note(self, line: str) -> None:
+        """One finished line of `master.log`: what the session did."""
+        self._append("master", f"{line}\n".encode())
 
     def status(self, lines: Sequence[str]) -> None:
         """One block of `status.log`."""
@@ -108,12 +109,12 @@ class SessionFiles:
 
     async def deliver(self, batch: Sequence[Output], /) -> None:
         """Write the batch. Raises `DeliveryError` when the disk does not take it."""
-        before = self.lost
+        before, natives = self.lost, bytearray()
         for output in batch:
             match output:
                 case Observation(native=native) if native is not None:
                     self._native[_key(output)] = (output.ts_event, native)
-                    self._append("anomalies", _line(native))
+                    natives += _line(native)
                 case Alert():
                     self._alert(output)
                 case Fault():
@@ -121,6 +122,8 @@ class SessionFiles:
                         "detector_errors" if output.kind in _DETECTOR_FAULTS else "streamer_errors"
                     )
                     self._append(kind, _stamped(output.ts_ns, _fault_text(output)))
+        if natives:
+            self._append("anomalies", bytes(natives), natives.count(b"\n"))
         self.flush()
         if self.lost > before:
             raise DeliveryError(self.trouble, retryable=False)

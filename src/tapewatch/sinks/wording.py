@@ -1,6 +1,7 @@
 """How numbers, sizes and long lines are written for people. Pure; used by every page of text."""
 
 import re
+from math import floor, isfinite, log10
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -26,13 +27,13 @@ def fit(text: str, columns: int = COLUMNS) -> str:
     return text if cell_len(text) <= columns else set_cell_size(text, columns - 1) + "…"
 
 
-def number(value: float) -> str:
-    """87412.3 -> `87,412.3`; very large and very small values in scientific form."""
-    if value and not 1e-6 <= abs(value) < 1e15:
+def number(value: float, digits: int = 8) -> str:
+    """87412.3 -> `87,412.3`, to so many significant digits; extremes in scientific form."""
+    if not isfinite(value) or (value and not 1e-6 <= abs(value) < 1e15):
         return f"{value:.6g}"
-    whole, point, decimals = f"{value:,.8f}".partition(".")
-    kept = decimals.rstrip("0") if abs(value) < 1 else decimals[:4].rstrip("0")
-    return whole + (point + kept if kept else "")
+    before = floor(log10(abs(value))) + 1 if value else 1
+    text = f"{value:,.{max(0, digits - before)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def size_text(size_bytes: int) -> str:

@@ -19,7 +19,11 @@ def demo(*, seed: int, folder: str | None, as_json: bool) -> None:
     """
     from tapewatch.app.cli.running import prepare, until_signal  # noqa: PLC0415  --help stays quick
     from tapewatch.app.cli.watch import settings  # noqa: PLC0415
+    from tapewatch.app.planted import answers, table  # noqa: PLC0415
+    from tapewatch.app.replay import recorded  # noqa: PLC0415
+    from tapewatch.app.session import TAPE  # noqa: PLC0415
     from tapewatch.io.clock import SystemClock  # noqa: PLC0415
+    from tapewatch.model.outputs import Alert  # noqa: PLC0415
     from tapewatch.simulate.kraken import KrakenConfig, KrakenServer  # noqa: PLC0415
     from tapewatch.simulate.scenario import DEMO, DEMO_S  # noqa: PLC0415
 
@@ -35,5 +39,8 @@ def demo(*, seed: int, folder: str | None, as_json: bool) -> None:
             screen = shell.screen(bell=False, json=as_json, banner="DEMO")
             session = prepare(shell, config, clock, screen)
             await until_signal(session.run(stop), stop)
+            said = [a for a in recorded(session.folder / TAPE) if isinstance(a, Alert)]
+            for line in table(answers(server.truth.records, said), session.ledger.started_ns):
+                shell.say(line)
 
     asyncio.run(main())

@@ -26,7 +26,9 @@ AT_ONCE = 130  # exit code of a second signal
 def prepare(shell: Shell, config: Config, clock: Clock, screen: Screen) -> Watch:
     """A session in its folder, ready to run."""
     folder = create(Path(config.session.dir), config.session.name, clock.now_ns())
-    return Watch(config, folder, clock, screen, Streams(sys.stdout, sys.stderr, shell.say))
+    return Watch(
+        config, folder, clock, screen, Streams(sys.stdout, sys.stderr, shell.say, shell.verbose)
+    )
 
 
 def until_signal(main: Coroutine[Any, Any, None], stop: asyncio.Event) -> Coroutine[Any, Any, None]:

@@ -99,15 +99,16 @@ def scan(  # noqa: PLR0913  one argument per option
     if path is None and file is None and not from_stdin and sys.stdin.isatty():
         raise ConfigError("nothing to read: name a file, or pipe lines into it", "FILE")
     with _opened(path) as reader, _stopped_by_signals():
-        _print(work, followed(reader, path, _pause) if follow else chunks(reader), audio=audio)
-    if said := work.summary():
+        pieces = followed(reader, path, _pause) if follow else chunks(reader)
+        read = _print(work, pieces, audio=audio)
+    if read and (said := work.summary()):
         shell.say(said)
     if exit_code and work.anomalies:
         context.exit(FOUND)
 
 
-def _print(work: "Scan", chunks: Iterator[bytes], *, audio: bool) -> None:
-    """Until the end, Ctrl+C, or nobody reads the output any more."""
+def _print(work: "Scan", chunks: Iterator[bytes], *, audio: bool) -> bool:
+    """Until the end, Ctrl+C, or nobody reads the output any more; whether somebody does."""
     out, heard = sys.stdout.buffer, 0
     try:
         for lines in work.outputs(chunks):
@@ -117,12 +118,14 @@ def _print(work: "Scan", chunks: Iterator[bytes], *, audio: bool) -> None:
                 click.echo(BELL, nl=False, err=True)
             heard = work.anomalies
     except KeyboardInterrupt:
-        return  # the user's way to end it
+        return True  # the user's way to end it
     except BrokenPipeError:
         # What is left in the buffer has nowhere to go; Python would complain about it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        return False
     except OSError as error:
         raise TapewatchError(f"cannot go on: {error.strerror}") from error
+    return True
 
 
 def _pause() -> bool:

@@ -1,0 +1,218 @@
+"""A whole session as the command line runs it, in virtual time: folder, files, words, endings."""
+
+import asyncio
+import io
+import json
+import pathlib
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from tapewatch.app.config import Config, assemble, set_option
+from tapewatch.app.replay import recorded
+from tapewatch.app.session import known, verified
+from tapewatch.app.watch import Streams, Watch
+from tapewatch.io import control
+from tapewatch.io.lock import SessionLock
+from tapewatch.model.errors import ConfigError, Refused, Retryable, SessionBusy
+from tapewatch.model.outputs import Alert
+from tapewatch.model.time import NS_PER_S
+from tapewatch.simulate.kraken import KrakenConfig, KrakenServer
+from tapewatch.simulate.scenario import DEMO
+from tapewatch.sinks.terminal import Screen
+from tapewatch.testing import virtual_time
+
+QUICK = KrakenConfig(symbols=("BTC/USD", "ETH/USD"), scenario=DEMO)
+
+
+class Told:
+    """What a session said."""
+
+    def __init__(self) -> None:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.lines: list[str] = []
+
+    @property
+    def streams(self) -> Streams:
+        return Streams(self.out, self.err, self.lines.append)
+
+
+def settings(server: KrakenServer, folder: pathlib.Path, *changes: str) -> Config:
+    words = [
+        "source.kraken.symbols=BTC/USD",
+        f"source.kraken.url={server.ws_url}",
+        f"source.kraken.rest_url={server.rest_url}",
+        f"kill_switch.file={folder / 'killswitch'}",
+        "session.duration_s=30",
+        *changes,
+    ]
+    return assemble([set_option(word) for word in words])[0]
+
+
+def watched(
+    folder: pathlib.Path,
+    *changes: str,
+    screen: Screen | None = None,
+    market: KrakenConfig = QUICK,
+    start_ns: int = virtual_time.START_NS,
+) -> Told:
+    """Run one session in `folder / "one"`; what it said."""
+    told = Told()
+    session = folder / "one"
+    session.mkdir(exist_ok=True)
+
+    async def main() -> None:
+        clock = virtual_time.loop_clock()
+        async with KrakenServer(market, clock) as server:
+            config = settings(server, folder, *changes)
+            watch = Watch(config, session, clock, screen or Screen(bell=False), told.streams)
+            await watch.run(asyncio.Event())
+
+    virtual_time.run(main(), start_ns=start_ns)
+    return told
+
+
+@pytest.fixture(scope="module")
+def minute(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, Told]:
+    folder = tmp_path_factory.mktemp("minute")
+    changes = ("session.duration_s=62", "session.status_every_s=15")
+    return folder, watched(folder, *changes, screen=Screen(bell=False, banner="DEMO"))
+
+
+def test_the_start_is_narrated_and_the_end_accounted_for(
+    minute: tuple[pathlib.Path, Told],
+) -> None:
+    _, told = minute
+    text = "\n".join(told.lines)
+    assert told.lines[0].startswith("tapewatch 0.1.0 · session one · read-only · DEMO")
+    for word in ("config", "source", "kraken:BTC/USD connected in", "recording", "Ctrl+C"):
+        assert word in text
+    assert "as planned" in text
+    assert "2 gaps, 12." in text
+    assert "chain ok" in text
+    assert sum("HEALTHY" in line for line in told.lines) == 4  # every 15 s
+    assert [line for line in told.lines if len(line) > 80 and "folder" not in line] == []
+
+
+def test_alerts_are_cards_marked_as_not_live(minute: tuple[pathlib.Path, Told]) -> None:
+    cards = minute[1].out.getvalue().strip().split("\n\n")
+    assert len(cards) >= 6
+    for card in cards:
+        assert "[DEMO]" in card.splitlines()[0]
+        assert len(card.splitlines()) <= 12
+
+
+def test_the_folder_holds_what_the_seed_promised(minute: tuple[pathlib.Path, Told]) -> None:
+    folder = minute[0] / "one"
+    for name in (
+        "kraken_raw.ndjson", "kraken_anomalies.ndjson", "master.log", "status.log",
+        "synthetic.log", "loom.log", "streamer.stderr.log", "detector.stderr.log", "loom.state",
+        "recordings", "../anomaly_alerts.log", "tape", "alerts.sqlite", "summary.json",
+    ):  # fmt: skip
+        assert (folder / name).exists(), name
+    rows = [json.loads(line) for line in (folder / "kraken_raw.ndjson").read_text().splitlines()]
+    summary = known(folder).summary
+    assert summary is not None
+    assert len(rows) == summary.trades
+    assert set(rows[0]) == {"ts", "price", "qty", "side", "pair", "id", "source"}
+    results = (folder / "kraken_anomalies.ndjson").read_text().splitlines()
+    assert len(results) == summary.trades  # driftlock's --show-all: every trade
+    assert (folder / "status.log").read_text().count("STATUS UPDATE") == 4
+    assert verified(folder).problems == ()
+
+
+def test_every_alert_is_in_the_shared_alert_log(minute: tuple[pathlib.Path, Told]) -> None:
+    folder = minute[0]
+    alerts = [one for one in recorded(folder / "one" / "tape") if isinstance(one, Alert)]
+    log = (folder / "anomaly_alerts.log").read_text()
+    assert log.count("START LOOM NOW") == len(alerts)
+    assert all(alert.simulated for alert in alerts)
+
+
+def test_json_puts_alert_lines_on_standard_output(tmp_path: pathlib.Path) -> None:
+    told = watched(tmp_path, screen=Screen(bell=False, json=True))
+    lines = [json.loads(line) for line in told.out.getvalue().splitlines()]
+    assert lines
+    assert {line["schema"] for line in lines} == {"tapewatch.alert/1"}
+
+
+def test_a_named_session_is_gone_on_with(tmp_path: pathlib.Path) -> None:
+    first = watched(tmp_path)
+    before = known(tmp_path / "one").summary
+    second = watched(tmp_path, start_ns=virtual_time.START_NS + 3600 * NS_PER_S)
+    after = known(tmp_path / "one").summary
+    assert before is not None
+    assert after is not None
+    assert after.trades > before.trades
+    assert "session.resumed" in (tmp_path / "one" / "master.log").read_text()
+    assert first.lines[0] == second.lines[0]
+    assert verified(tmp_path / "one").problems == ()
+
+
+def test_a_session_with_other_settings_is_refused(tmp_path: pathlib.Path) -> None:
+    watched(tmp_path)
+    with pytest.raises(ConfigError, match="other settings"):
+        watched(tmp_path, "detector.zscore.z_score_threshold=4")
+
+
+def test_a_second_process_is_refused(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "one").mkdir()
+    with SessionLock(tmp_path / "one", 0), pytest.raises(SessionBusy, match="in use by pid"):
+        watched(tmp_path)
+
+
+def test_while_the_kill_switch_is_on_nothing_is_shown(tmp_path: pathlib.Path) -> None:
+    control.write(tmp_path / "killswitch", "on", actor="test", reason="", now_ns=0)
+    told = watched(tmp_path)
+    assert told.out.getvalue() == ""
+    assert any("kill switch" in line and "on (" in line for line in told.lines)
+    summary = known(tmp_path / "one").summary
+    assert summary is not None
+    assert summary.suppressed["KILL_SWITCH_ACTIVE"] >= 1
+    assert summary.trades > 100  # detection and recording went on
+
+
+def test_a_venue_that_cannot_be_reached_ends_the_session_with_a_word(
+    tmp_path: pathlib.Path,
+) -> None:
+    changes = ("source.kraken.url=ws://127.0.0.1:1/v2",)
+    with pytest.raises(Retryable, match=r"Cannot reach 127\.0\.0\.1:1 \(connection refused\)"):
+        watched(tmp_path, *changes)
+    summary = known(tmp_path / "one").summary
+    assert summary is not None
+    assert "Cannot reach" in summary.ended
+
+
+def test_a_pair_that_the_venue_does_not_have_ends_it_too(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(Refused, match="FOO/BAR"):
+        watched(tmp_path, "source.kraken.symbols=FOO/BAR")
+
+
+def test_one_unknown_pair_among_others_is_told_and_the_rest_goes_on(
+    tmp_path: pathlib.Path,
+) -> None:
+    told = watched(tmp_path, "source.kraken.symbols=BTC/USD,FOO/BAR")
+    assert "FOO/BAR" in told.out.getvalue()
+    assert "as planned" in "\n".join(told.lines)
+
+
+def test_hostile_frames_change_nothing_but_counters(tmp_path: pathlib.Path) -> None:
+    scenario = msgspec.structs.replace(DEMO, faults=(), anomalies=())
+    faulty = msgspec.json.decode(
+        b'[{"at":5,"fault":"malformed"},{"at":12,"fault":"time_unit","for":2},'
+        b'{"at":16,"fault":"clock_skew","for":3,"params":{"seconds":40}}]',
+        type=list[type(DEMO.faults[0])],
+    )
+    market = KrakenConfig(
+        symbols=("BTC/USD",), scenario=msgspec.structs.replace(scenario, faults=tuple(faulty))
+    )
+    told = watched(tmp_path, market=market)
+    kinds = {one.kind for one in alerts_of(tmp_path) if one.cause == "feed"}
+    assert {"malformed", "invalid"} <= kinds
+    assert "NaN" not in told.out.getvalue()
+    assert verified(tmp_path / "one").problems == ()
+
+
+def alerts_of(folder: pathlib.Path) -> Sequence[Alert]:
+    return [one for one in recorded(folder / "one" / "tape") if isinstance(one, Alert)]
