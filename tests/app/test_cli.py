@@ -112,6 +112,11 @@ def test_every_command_loads_and_the_help_says_what_it_says() -> None:
         (("version", "--jsn"), "No such option '--jsn'. Did you mean '--json'? [2]"),
         (("config", "chek"), "No such command 'chek'."),
         (("completion", "tcsh"), "Invalid value for"),
+        (
+            ("watch", "kraken:BTCUSD"),
+            'Kraken has no pair "BTCUSD". Did you mean kraken:BTC/USD? [2]',
+        ),
+        (("watch",), "nothing to watch; name a market, for example kraken:BTC/USD. [2]"),
         (("\x1b[2J",), 'There is no command "·[2J". [2]'),
     ],
 )

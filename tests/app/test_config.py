@@ -141,7 +141,7 @@ def test_test_mode_ends_after_two_minutes_unless_told_otherwise() -> None:
         ),
         (
             "[source.kraken]\nsymbols = ['BTCUSD']\n",
-            'tapewatch.toml:2: source.kraken: Kraken has no pair "BTCUSD". Did you mean kraken:',
+            'tapewatch.toml:2: Kraken has no pair "BTCUSD". Did you mean kraken:BTC/USD?',
         ),
         ("session = 3\n", "tapewatch.toml:1: write a table [session]"),
         ("[detector]\nzscore = 3\n", "tapewatch.toml:2: write a table [detector.zscore]"),

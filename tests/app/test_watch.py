@@ -1,76 +1,21 @@
-"""A whole session as the command line runs it, in virtual time: folder, files, words, endings."""
+"""A whole session: folder, files, words, endings."""
 
-import asyncio
-import io
 import json
 import pathlib
-from collections.abc import Sequence
 
 import msgspec
 import pytest
+from watch_session import Told, alerts_of, watched
 
-from tapewatch.app.config import Config, assemble, set_option
-from tapewatch.app.replay import recorded
 from tapewatch.app.session import known, verified
-from tapewatch.app.watch import Streams, Watch
 from tapewatch.io import control
 from tapewatch.io.lock import SessionLock
 from tapewatch.model.errors import ConfigError, Refused, Retryable, SessionBusy
-from tapewatch.model.outputs import Alert
 from tapewatch.model.time import NS_PER_S
-from tapewatch.simulate.kraken import KrakenConfig, KrakenServer
+from tapewatch.simulate.kraken import KrakenConfig
 from tapewatch.simulate.scenario import DEMO
 from tapewatch.sinks.terminal import Screen
 from tapewatch.testing import virtual_time
-
-QUICK = KrakenConfig(symbols=("BTC/USD", "ETH/USD"), scenario=DEMO)
-
-
-class Told:
-    """What a session said."""
-
-    def __init__(self) -> None:
-        self.out, self.err = io.StringIO(), io.StringIO()
-        self.lines: list[str] = []
-
-    @property
-    def streams(self) -> Streams:
-        return Streams(self.out, self.err, self.lines.append)
-
-
-def settings(server: KrakenServer, folder: pathlib.Path, *changes: str) -> Config:
-    words = [
-        "source.kraken.symbols=BTC/USD",
-        f"source.kraken.url={server.ws_url}",
-        f"source.kraken.rest_url={server.rest_url}",
-        f"kill_switch.file={folder / 'killswitch'}",
-        "session.duration_s=30",
-        *changes,
-    ]
-    return assemble([set_option(word) for word in words])[0]
-
-
-def watched(
-    folder: pathlib.Path,
-    *changes: str,
-    screen: Screen | None = None,
-    market: KrakenConfig = QUICK,
-    start_ns: int = virtual_time.START_NS,
-) -> Told:
-    """Run one session in `folder / "one"`; what it said."""
-    told = Told()
-    session = folder / "one"
-    session.mkdir(exist_ok=True)
-
-    async def main() -> None:
-        clock = virtual_time.loop_clock()
-        async with KrakenServer(market, clock) as server:
-            config = settings(server, folder, *changes)
-            watch = Watch(config, session, clock, screen or Screen(bell=False), told.streams)
-            await watch.run(asyncio.Event())
-
-    virtual_time.run(main(), start_ns=start_ns)
-    return told
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +69,7 @@ def test_the_folder_holds_what_the_seed_promised(minute: tuple[pathlib.Path, Tol
 
 def test_every_alert_is_in_the_shared_alert_log(minute: tuple[pathlib.Path, Told]) -> None:
     folder = minute[0]
-    alerts = [one for one in recorded(folder / "one" / "tape") if isinstance(one, Alert)]
+    alerts = alerts_of(folder)
     log = (folder / "anomaly_alerts.log").read_text()
     assert log.count("START LOOM NOW") == len(alerts)
     assert all(alert.simulated for alert in alerts)
@@ -212,7 +157,3 @@ def test_hostile_frames_change_nothing_but_counters(tmp_path: pathlib.Path) -> N
     assert {"malformed", "invalid"} <= kinds
     assert "NaN" not in told.out.getvalue()
     assert verified(tmp_path / "one").problems == ()
-
-
-def alerts_of(folder: pathlib.Path) -> Sequence[Alert]:
-    return [one for one in recorded(folder / "one" / "tape") if isinstance(one, Alert)]

@@ -67,12 +67,12 @@ class Session:
 
     def check(self, folder: Path, upto: int) -> None:
         """The tape holds, from the first record to at least `upto`, exactly what it took."""
-        found = {
-            record.n: bytes(record.a) if isinstance(record, AlertRecord) else input_of(record)
+        found = [
+            (record.n, bytes(record.a) if isinstance(record, AlertRecord) else input_of(record))
             for record in TapeReader(folder).records()
-        }
+        ]
         assert len(found) >= upto
-        assert found == {n: self.taken[n] for n in range(1, len(found) + 1)}
+        assert found == [(n, self.taken[n]) for n in range(1, len(found) + 1)]
 
 
 def faults(folder: Path, error: int, *, lasting: bool) -> Iterator[tuple[Session, FailingDisk]]:
@@ -228,6 +228,7 @@ def test_closing_waits_for_a_commit_in_another_thread(tmp_path: Path) -> None:
     closing = threading.Timer(0.05, go_on.set)
     closing.start()
     tape.close()
+    assert go_on.is_set()
     commit.join()
     closing.join()
     assert samples.inputs(tmp_path) == [samples.tick(1)]
@@ -282,7 +283,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     yield mounted
-    subprocess.run([umount, mounted], check=True)
+    subprocess.run([umount, "-l", mounted], check=True)
 
 
 def test_a_full_disk(tiny_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,6 +310,17 @@ def test_a_full_disk(tiny_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tape.close()
     assert verify(tiny_disk / "tape").problems == ()
     assert len(samples.records(tiny_disk / "tape")) == alert + 2
+
+
+def test_a_session_goes_on_where_only_the_reserve_is_left(tiny_disk: Path) -> None:
+    tape = samples.writer(tiny_disk / "tape")
+    samples.record_all(tape, samples.INPUTS)
+    with contextlib.suppress(OSError), (tiny_disk / "film").open("wb", buffering=0) as film:
+        for _ in range(300):
+            film.write(bytes(4096))
+    samples.writer(tiny_disk / "tape").close()
+    assert samples.inputs(tiny_disk / "tape") == samples.INPUTS
+    assert verify(tiny_disk / "tape").problems == ()
 
 
 WRITER = """

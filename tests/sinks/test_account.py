@@ -68,9 +68,12 @@ def test_start_up_is_narrated() -> None:
 
 def test_the_status_line() -> None:
     assert status_line(STATUS) == (
-        "09:27 · 15 m 00 s · 1,247 trades · 2 alerts (1 held back) · coverage 100 %"
-        " · lag 88 ms · disk 41.0 GB free · HEALTHY"
+        "09:27 HEALTHY · 15 m 00 s · 1,247 trades · 2 alerts · coverage 100 % · lag 88 ms"
     )
+
+
+def test_the_status_line_tells_when_the_disk_gets_full() -> None:
+    assert "disk 1.0 GB free" in status_line(replace(STATUS, disk_free=1 << 30))
 
 
 def test_the_status_block_of_driftlock() -> None:
@@ -78,7 +81,7 @@ def test_the_status_block_of_driftlock() -> None:
         "STATUS UPDATE - 09:27:00",
         "   Runtime: 0h 15m",
         "   Total Trades: 1,247",
-        "   Total Anomalies: 2",
+        "   Total Anomalies: 2 (1 more held back)",
         "   Last Anomaly: 2025-11-21 09:26:00 (ID: kraken-1763870895432-89)",
         "   Raw Log: 156 KB (logs/session_1/kraken_raw.ndjson)",
         "   Coverage: 100 %",

@@ -17,7 +17,7 @@ from msgspec.structs import fields
 
 from tapewatch.app import registry
 from tapewatch.app.config_file import flatten, read_file
-from tapewatch.app.environment import Setting, settings_of
+from tapewatch.app.environment import COMMAND_LINE, Setting, settings_of
 from tapewatch.app.suggest import did_you_mean
 from tapewatch.gate.gate import Gate
 from tapewatch.model.errors import ConfigError
@@ -220,7 +220,8 @@ def _fit(kind: type[Struct], table: Any, path: str, origins: dict[str, str]) -> 
         name = str(error).partition(" ")[0]
         if name in kind.__struct_fields__:
             raise _wrong(origins, f"{path}.{name}", f"{path}.{error}") from error
-        raise _wrong(origins, path, f"{path}: {error}") from error
+        sentence = str(error)[:1].isupper()  # it says itself what it is about
+        raise _wrong(origins, path, str(error) if sentence else f"{path}: {error}") from error
 
 
 def _explained(
@@ -302,7 +303,8 @@ def _wrong(origins: dict[str, str], path: str, message: str) -> ConfigError:
     parts = path.split(".")
     above = (".".join(parts[:size]) for size in range(len(parts), 0, -1))
     exact = next((origins[key] for key in above if key in origins), None)
-    return ConfigError(message, exact or next(below, ""))
+    origin = exact or next(below, "")
+    return ConfigError(message, "" if origin == COMMAND_LINE else origin)
 
 
 def _place(tree: dict[str, Any], setting: Setting) -> None:

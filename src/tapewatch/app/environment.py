@@ -12,6 +12,7 @@ from msgspec import Struct
 
 PREFIX: Final = "TAPEWATCH_"
 SEPARATOR: Final = "__"
+COMMAND_LINE: Final = "command line"  # an origin that nobody must be told
 
 
 class Setting(Struct, frozen=True):

@@ -92,7 +92,7 @@ class Segment:
         self.path = path
         self.head = bytes.fromhex(header.prev)  # after the last closed frame
         self.size = 0  # bytes given to the system
-        self.safe_size, self.safe_head = 0, self.head  # closed frames that are on the device
+        self.safe_size = 0  # bytes of closed frames that are on the device
         self._disk = disk
         self._zstd = compressor()
         self._stream: zstandard.ZstdCompressionObj | None = None
@@ -151,7 +151,7 @@ class Segment:
         """Return when everything is on the device."""
         self.write()
         self._disk.sync(self._fd)
-        self.safe_size, self.safe_head = self._frame_at, self.head
+        self.safe_size = self._frame_at
 
     def write_index(self) -> None:
         """Add closed frames to the index. Call it after `sync`: the index never runs ahead."""

@@ -214,7 +214,7 @@ class TapeWriter:
     def _settle(self, segment: Segment) -> None:
         """Everything is on the device: forget the lines of closed frames."""
         self.durable_seq = self.seq
-        self._safe_head = segment.safe_head
+        self._safe_head = segment.head
         del self._lines[: self._frame_at], self._times[: self._frame_at]
         self._fed -= self._frame_at
         self._frame_at = 0

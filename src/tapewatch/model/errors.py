@@ -68,8 +68,6 @@ class TapeError(TapewatchError):
 class StoreError(TapewatchError):
     """The alert store is damaged, foreign, locked or full."""
 
-    exit_code = 5
-
 
 class DeliveryError(TapewatchError):
     """A sink failed. `retryable` says whether trying again can help."""

@@ -76,8 +76,7 @@ def status_line(view: StatusView) -> str:
         f"{clock_text(view.now_ns)[:5]} {health(view.age_s)}",
         duration_text(view.elapsed_s),
         f"{view.trades:,} trades",
-        f"{view.alerts:,} alerts"
-        + (f" ({view.suppressed:,} held back)" if view.suppressed else ""),
+        f"{view.alerts:,} alerts",
         f"coverage {coverage_text(view.coverage)}",
     ]
     if view.lag_ms is not None:
@@ -101,7 +100,8 @@ def status_block(view: StatusView) -> list[str]:
         f"STATUS UPDATE - {clock_text(view.now_ns)}",
         f"   Runtime: {hours}h {minutes}m",
         f"   Total Trades: {view.trades:,}",
-        f"   Total Anomalies: {view.alerts:,}",
+        f"   Total Anomalies: {view.alerts:,}"
+        + (f" ({view.suppressed:,} more held back)" if view.suppressed else ""),
         f"   Last Anomaly: {last}",
         *(f"   {file.name}: {size_text(file.size)} ({clean(file.path)})" for file in view.files),
         f"   Coverage: {coverage_text(view.coverage)}",
