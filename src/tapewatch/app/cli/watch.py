@@ -6,11 +6,9 @@ from typing import Any
 import click
 
 from tapewatch.app.cli import output
-from tapewatch.app.environment import Setting
+from tapewatch.app.environment import COMMAND_LINE, Setting
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.instrument import split_id
-
-ORIGIN = "command line"
 
 
 @click.command()
@@ -56,7 +54,7 @@ def settings(markets: tuple[str, ...], *, pair: str | None, **options: Any) -> l
     for market in (*markets, *([f"kraken:{pair}"] if pair else [])):
         venue, symbol = split_id(market)
         symbols.setdefault(venue, []).append(symbol)
-    found = [Setting(("source", v, "symbols"), s, ORIGIN) for v, s in symbols.items()]
+    found = [Setting(("source", v, "symbols"), s, COMMAND_LINE) for v, s in symbols.items()]
     where = {
         "duration": ("session", "duration_s"),
         "status_every": ("session", "status_every_s"),
@@ -67,10 +65,10 @@ def settings(markets: tuple[str, ...], *, pair: str | None, **options: Any) -> l
         "protocol": ("source", "kraken", "protocol"),
     }
     found += [
-        Setting(where[key], value, ORIGIN)
+        Setting(where[key], value, COMMAND_LINE)
         for key, value in options.items()
         if key in where and value
     ]
     if options.get("test_mode"):
-        found.append(Setting(("session", "test_mode"), True, ORIGIN))
+        found.append(Setting(("session", "test_mode"), True, COMMAND_LINE))
     return found
