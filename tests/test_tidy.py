@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tapewatch.app.cli.main import COMMANDS
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SRC = "src/tapewatch/"
 
@@ -265,10 +267,11 @@ def imported(sources: list[Source]) -> set[str]:
 
 
 def declared() -> set[str]:
-    """Modules that the package metadata names: commands and plug-ins."""
+    """Modules that are named rather than imported: plug-ins, and commands, imported on use."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["scripts"], *project["entry-points"].values()]
-    return {target.split(":")[0] for group in groups for target in group.values()}
+    commands = {f"tapewatch.app.cli.{where.split(':')[0]}" for where, _ in COMMANDS.values()}
+    return {target.split(":")[0] for group in groups for target in group.values()} | commands
 
 
 def unreachable(sources: list[Source]) -> list[str]:

@@ -309,9 +309,36 @@ def test_problems_are_bounded_and_say_where(closed: Path, monkeypatch: pytest.Mo
 
 def test_a_reader_stops_at_damage_and_says_where(closed: Path) -> None:
     header, first, second, _ = cut_into(closed)
-    for at in (6, len(first) - 2):  # no frame any more; a frame with a wrong checksum
-        broken = first[:at] + b"\xff\xff\xff"[: len(first) - at] + first[at + 3 :]
-        for rest in (second, b"") if at > 6 else (second,):
-            closed.write_bytes(header + broken + rest)
-            with pytest.raises(TapeError, match=f"at byte {len(header)}: damaged"):
-                list(TapeReader(closed).inputs())
+    no_frame = first[:6] + b"\xff\xff\xff" + first[9:]
+    wrong_sum = second[:-1] + bytes([second[-1] ^ 1])
+    for before, damaged, after in ((header, no_frame, second), (header + first, wrong_sum, b"")):
+        closed.write_bytes(before + damaged + after)
+        with pytest.raises(TapeError, match=f"at byte {len(before)}: damaged"):
+            list(TapeReader(closed).inputs())
+
+
+def test_what_a_refused_segment_and_the_next_both_hold_is_read_once(tmp_path: Path) -> None:
+    tape = samples.session(tmp_path / "tape", close=False, size=7)
+    whole, index = (tape / "000001.tape").read_bytes(), (tape / "000001.idx").read_bytes()
+    everything = samples.records(tape)
+    header, first, *_ = cut_into(tape / "000001.tape")
+    (tape / "000001.tape").write_bytes(header + first)
+    following = samples.writer(tape)
+    samples.record_all(following, samples.INPUTS[3:7])
+    following.close()
+    (tape / "000001.tape").write_bytes(whole)
+    (tape / "000001.idx").write_bytes(index)
+    assert samples.records(tape) == everything
+    assert not verify(tape).ok
+    samples.writer(tape).close()
+    assert samples.records(tape) == everything
+    assert verify(tape).problems == ()
+
+
+def test_an_index_that_lies_is_not_believed(tmp_path: Path) -> None:
+    samples.session(tmp_path)
+    index = tmp_path / "000001.idx"
+    head = verify(tmp_path).head.encode()
+    index.write_bytes(index.read_bytes().replace(head, b"0" * 64))
+    samples.writer(tmp_path).close()
+    assert texts(tmp_path) == ["the index says otherwise"]

@@ -86,7 +86,8 @@ def test_json_is_kept_verbatim(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("data", "field"),
-    [(b'{"price": 1.50}', "d"), ("größe".encode(), "x"), (b"\xff", "b"), (b"[1,\n2]", "x")],
+    [(b'{"price": 1.50}', "d"), ("größe".encode(), "x"), (b'"\xff"', "b")]
+    + [(b"[1,\n2]", "x"), (b"[1,\r2]", "x"), (b" 1", "x"), (b"1 2", "x"), (b"", "x")],
 )
 def test_what_is_not_json_is_text_or_base64(data: bytes, field: str) -> None:
     record = record_of(1, Frame(1, "s", data))
@@ -99,7 +100,7 @@ def test_deep_json_can_be_read_from_a_deep_stack() -> None:
     def nested(levels: int) -> Input:
         return nested(levels - 1) if levels else input_of(read_back(record).body[0])
 
-    frame = Frame(1, "s", b"[" * 700 + b"]" * 700)
+    frame = Frame(1, "s", b"[" * 850 + b"]" * 850)
     record = record_of(1, frame)
     assert nested(180) == frame
 

@@ -53,7 +53,9 @@ class Connection:
             autoping=False, autoclose=False, compress=False, max_msg_size=REQUEST_BYTES
         )
         self._request = request
-        self._queue: asyncio.Queue[bytes | int] = asyncio.Queue()
+        self._queue: asyncio.Queue[bytes | int] = asyncio.Queue(
+            QUEUE + 2  # one that is too many, and the close code behind it
+        )
         self._reading, self._writing = asyncio.Event(), asyncio.Event()
         self._reading.set()
         self._writing.set()
