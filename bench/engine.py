@@ -1,8 +1,9 @@
-"""Frames per second through tape, decoding, four detectors and gate: one JSON line.
+"""Frames per second through tape, decoding, detectors and gate: one JSON line.
 
-The tape is what a session against the simulator records: ten simulated minutes of BTC/USD in the
-mix that was captured at Kraken (about 15 book messages, 3 trades and a heartbeat a second). The
-reference is `tapewatch scan --show-all` on the same machine in the same run.
+The tapes are what sessions against the simulator record: ten simulated minutes of a quiet BTC/USD,
+once in the mix of a live session (about 15 book messages, 3 trades and a heartbeat a second; 1.8
+levels a book message, where 1.3 were captured at Kraken), once trades only. References in the same
+run: `tapewatch scan --show-all`, and `json.loads` of the same frames.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import time
 from collections.abc import Callable
 
 from scan import rows, scanned
-
 from tapewatch.app.ledger import Ledger
 from tapewatch.app.live import Live
 from tapewatch.app.sources import Sources
@@ -28,19 +28,24 @@ from tapewatch.io.tape_read import TapeReader
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.model.inputs import Frame
 from tapewatch.simulate.kraken import KrakenConfig, KrakenServer
+from tapewatch.simulate.scenario import MarketConfig, Scenario
 from tapewatch.testing import virtual_time
 from tapewatch.venues.kraken import Kraken
 
 MINUTES = 10
 ROUNDS = 5
 SCAN_LINES = 50_000
+QUIET = MarketConfig(sigma_1s=1e-6)
 
 
-async def record(folder: pathlib.Path, minutes: float) -> Kraken:
+async def record(folder: pathlib.Path, minutes: float, channels: tuple[str, ...]) -> Kraken:
     """Record a session in virtual time; the venue it was recorded with."""
     clock = virtual_time.loop_clock()
-    async with KrakenServer(KrakenConfig(symbols=("BTC/USD",)), clock) as server:
-        venue = Kraken(symbols=("BTC/USD",), url=server.ws_url, rest_url=server.rest_url)
+    market = KrakenConfig(symbols=("BTC/USD",), scenario=Scenario(market=QUIET))
+    async with KrakenServer(market, clock) as server:
+        venue = Kraken(
+            symbols=("BTC/USD",), channels=channels, url=server.ws_url, rest_url=server.rest_url
+        )
         live = Live(
             Engine([venue], []),
             tape=TapeWriter(folder / "tape", config={}, version="bench"),
@@ -76,38 +81,46 @@ def per_second(work: Callable[[], int], rounds: int = ROUNDS) -> float:
     return best
 
 
+def measured(folder: pathlib.Path, minutes: float, channels: tuple[str, ...]) -> dict[str, int]:
+    """Figures of one tape."""
+    folder.mkdir()
+    venue = virtual_time.run(record(folder, minutes, channels))
+    tape = folder / "tape"
+    frames = [i.data for _, i in TapeReader(tape).inputs() if isinstance(i, Frame)]
+    return {
+        "inputs": sum(1 for _ in TapeReader(tape).inputs()),
+        "trade_frames": sum(b'"channel":"trade"' in data for data in frames),
+        "read_per_s": round(per_second(lambda: sum(1 for _ in TapeReader(tape).inputs()))),
+        "json_loads_per_s": round(per_second(lambda: len([json.loads(data) for data in frames]))),
+        "feed_staleness_zscore_per_s": round(
+            per_second(lambda: replayed(tape, venue, driftlock=False))
+        ),
+        "with_driftlock_per_s": round(per_second(lambda: replayed(tape, venue, driftlock=True))),
+    }
+
+
 def main() -> None:
     """Record, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES)
     minutes = parser.parse_args().minutes
+    data = "".join(f"{row}\n" for row in rows(SCAN_LINES)).encode()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        venue = virtual_time.run(record(folder, minutes))
-        tape = folder / "tape"
-        items = [item for _, item in TapeReader(tape).inputs()]
-        frames = sum(isinstance(item, Frame) for item in items)
-        trades = sum(b'"channel":"trade"' in i.data for i in items if isinstance(i, Frame))
-        data = "".join(f"{row}\n" for row in rows(SCAN_LINES)).encode()
-        scan = per_second(lambda: data.count(b"\n") * bool(scanned(data, algo="zstd", show_all=True)))
-        read = per_second(lambda: sum(1 for _ in TapeReader(tape).inputs()))
-        three = per_second(lambda: replayed(tape, venue, driftlock=False))
-        four = per_second(lambda: replayed(tape, venue, driftlock=True))
-    print(
-        json.dumps(
-            {
-                "bench": "engine",
-                "inputs": len(items),
-                "frames": frames,
-                "trade_frames": trades,
-                "tape_read_per_s": round(read),
-                "without_driftlock_per_s": round(three),
-                "four_detectors_per_s": round(four),
-                "scan_show_all_lines_per_s": round(scan),
-                "four_detectors_to_scan": round(four / scan, 2),
-            }
-        )
-    )
+        session = measured(folder / "session", minutes, ("trade", "book"))
+        trades = measured(folder / "trades", minutes, ("trade",))
+    scan = per_second(lambda: SCAN_LINES * bool(scanned(data, algo="zstd", show_all=True)))
+    result = {
+        "bench": "engine",
+        "session": session,
+        "trades_only": trades,
+        "scan_show_all_lines_per_s": round(scan),
+        "session_to_scan": round(session["with_driftlock_per_s"] / scan, 2),
+        "session_to_json_loads": round(
+            session["with_driftlock_per_s"] / session["json_loads_per_s"], 2
+        ),
+    }
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

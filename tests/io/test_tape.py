@@ -308,7 +308,10 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "tape" / "000001.tape.part").symlink_to(victim)
     (tmp_path / "tape" / "000001.idx.part").symlink_to(victim)
     (tmp_path / "tape" / "reserve").symlink_to(victim)
+    (tmp_path / "x.tape.part").symlink_to(victim)
     samples.session(tmp_path / "tape")
+    with TapeFile(tmp_path / "x.tape", config={}, version="0") as tape:
+        tape.append(Timer(T0))
     assert victim.read_text() == "precious"
     assert verify(tmp_path / "tape").ok
 

@@ -126,7 +126,7 @@ def test_garbage_after_an_open_frame_does_not_hide_what_was_committed(tmp_path: 
     everything = samples.records(tmp_path)
     file = tmp_path / "000001.tape"
     sound = file.read_bytes()
-    for garbage in (bytes(4096), b"\xff" * 4096, b"\x17\x00\x00 garbage" * 300):
+    for garbage in (bytes(4096), bytes(1 << 20), b"\xff" * 4096, b"\x17\x00\x00 garbage" * 300):
         shutil.rmtree(tmp_path / "quarantine", ignore_errors=True)
         file.write_bytes(sound + garbage)
         assert samples.records(tmp_path) == everything
@@ -324,6 +324,8 @@ def test_what_a_refused_segment_and_the_next_both_hold_is_read_once(tmp_path: Pa
     header, first, *_ = cut_into(tape / "000001.tape")
     (tape / "000001.tape").write_bytes(header + first)
     following = samples.writer(tape)
+    following.append_alert(samples.ALERT)
+    following.commit(0)
     samples.record_all(following, samples.INPUTS[3:7])
     following.close()
     (tape / "000001.tape").write_bytes(whole)
@@ -342,3 +344,26 @@ def test_an_index_that_lies_is_not_believed(tmp_path: Path) -> None:
     index.write_bytes(index.read_bytes().replace(head, b"0" * 64))
     samples.writer(tmp_path).close()
     assert texts(tmp_path) == ["the index says otherwise"]
+
+
+@pytest.mark.parametrize("entry", [b"[-1,9", b"[0,-9", b"[0,1e12", b"[99999999999999999999,9"])
+def test_a_hostile_index_is_an_error(tmp_path: Path, entry: bytes) -> None:
+    samples.session(tmp_path)
+    index = tmp_path / "000001.idx"
+    index.write_bytes(entry + b',1,1,0,9999999999999999999,"' + b"0" * 64 + b'"]\n')
+    with pytest.raises(TapeError, match="not an index"):
+        list(TapeReader(tmp_path).inputs(since_ns=1))
+    assert not verify(tmp_path).ok
+    samples.writer(tmp_path).close()
+    assert len(samples.inputs(tmp_path)) == len(samples.INPUTS)
+
+
+def test_a_bomb_of_tiny_blocks_is_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples.session(tmp_path, close=False)
+    monkeypatch.setattr(limits, "UNPACKED_BYTES", 1 << 20)
+    file = tmp_path / "000001.tape"
+    frames = cut_into(file)
+    repeated = (131_072 << 3 | 1 << 1).to_bytes(3, "little") + b"x"  # one byte that becomes many
+    file.write_bytes(b"".join(frames[:-1]) + frames[0][:6] + repeated * 1_000_000)
+    assert len(samples.records(tmp_path)) == 9
+    assert len(Unpacker().torn(frames[0][:6] + repeated * 4_000)) < 2 << 20

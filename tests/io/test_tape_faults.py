@@ -100,17 +100,22 @@ def test_a_crash_at_any_call_loses_nothing_confirmed(tmp_path: Path, *, power: b
         assert verify(tmp_path / "tape").problems == ()
 
 
-def test_a_repair_may_be_killed_at_any_call(tmp_path: Path) -> None:
-    """The last two segments have lost their headers, and the one before has a torn end."""
+def test_a_repair_may_be_killed_at_any_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All segments but the first have lost their headers, and the first has a torn end."""
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 300)
     samples.session(tmp_path / "torn")
-    first, second, third = sorted((tmp_path / "torn").glob("*.tape"))
+    first, *rest = sorted((tmp_path / "torn").glob("*.tape"))
+    assert len(rest) >= 3
     everything = samples.records(tmp_path / "torn")
     first.write_bytes(first.read_bytes() + b"garbage")
-    for headless in (second, third):
+    for headless in rest:
         headless.write_bytes(b"garbage" + headless.read_bytes()[7:])
         headless.with_suffix(".idx").unlink()
     (tmp_path / "torn" / "000009.tape.part").touch()
-    wanted = {f"{first.stem}.{first.stat().st_size - 7}.torn", "000002.0.torn", "000003.0.torn"}
+    wanted = {f"{first.stem}.{first.stat().st_size - 7}.torn"}
+    wanted |= {f"{headless.stem}.0.torn" for headless in rest}
     for at in itertools.count(1):
         shutil.rmtree(tmp_path / "tape", ignore_errors=True)
         shutil.copytree(tmp_path / "torn", tmp_path / "tape")

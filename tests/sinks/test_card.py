@@ -50,7 +50,7 @@ def test_the_card_to_the_word() -> None:
         "▲ WARN #1  kraken:BTC/USD  price 87412.3 is 8.4 standard deviations above its",
         "   mean 86630 of the last 1 h 00 m",
         "   when     09:30:52.418 +00:00 (trade time 09:30:52.377)",
-        "   id       a-7Q4K   incident i-31",
+        "   id       a-7Q4K",
         "   market   last trade 87,400.1",
         "   found    87,412.3   expected 86,540 … 86,720   (flip point 86,790)",
         "   score    8.41 against a line of 3 (zscore) · p = 4e-06",

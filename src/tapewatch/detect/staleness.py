@@ -53,8 +53,8 @@ class Staleness(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     receipt, since the venue's time stands still while it is silent. No p: gaps of a self-exciting
     stream have no simple tail.
     Reference: session script's stream health (HEALTHY below 30 s, UNHEALTHY from 120 s), which is
-    `max_silence_s`; the factor because a fixed one of 5 or 10 mean gaps misfires on 3 % and 0.7 %
-    of the gaps of a clustered stream.
+    `max_silence_s`; the factor is a choice: arrivals cluster (Hawkes 1971), so
+    long gaps are usual, and a small factor would take them for silence.
     False alarms: markets that really trade less often than every `max_silence_s` (raise it), above
     all where no book is subscribed; a feed that only sends changes, at night.
     """

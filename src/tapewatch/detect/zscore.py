@@ -64,9 +64,9 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     volume of the last `volume_window_s`, once every `cycle_s`.
 
     Units: score = the larger |z| in standard deviations; contributions carry the signed z, with
-    price in quote units and volume in quote units per window. `p` is always None: prices are not
-    Gaussian (on real quiet tape |z| >= 3 comes up on 3 % of samples, not 0.27 %), so a Gaussian p
-    would be dishonest. `baseline_age_s` = seconds since the newest sample of the baseline.
+    price in quote units and volume in quote units per window. `p` is always None: returns have
+    heavier tails than a Gaussian (Cont 2001, "Empirical properties of asset returns"), so a
+    Gaussian p would be dishonest. `baseline_age_s` = seconds since the baseline's newest sample.
 
     Choices where the specification is silent or contradicts itself:
     `inclusive`: its table says >= 3.0 (our default), its pseudocode > 3.0. `include_self`: a sample
@@ -79,10 +79,10 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Reference: Polytraders bot 4.15 AnomalyDetector, specification 2.0.0, "parameters" and
     "reference_implementation".
-    False alarms: heavy tails, trends and volatility clusters fire often (tens of onsets a day per
-    market); the bid-ask bounce of a thin book; any first trade after a quiet hour (volume). One
-    outlier widens the spread for a whole window and so hides the next (masking), and a drift slower
-    than the window is never seen. Volume windows of successive cycles overlap.
+    False alarms: heavy tails, trends and volatility clusters fire often; the bid-ask bounce of a
+    thin book; any first trade after a quiet hour (volume). One outlier widens the spread for a
+    whole window and so hides the next (masking), and a drift slower than the window is never seen.
+    Volume windows of successive cycles overlap.
     """
 
     name: ClassVar[str] = "zscore"

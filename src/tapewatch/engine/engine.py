@@ -125,13 +125,13 @@ class Engine:
         if wanting is None:
             wanting = tuple(k for k in self.detectors.values() if kind in k.detector.wants)
             self._wanting[kind] = wanting
-        if isinstance(event, Timer | Link):
+        if kind is Timer or kind is Link:
             for keyed in wanting:
                 self._measure_all(keyed, event, outputs)
             return
         if isinstance(event, Status):
             self._inform(event, wanting, outputs)
-        if self._sharded and not self._owns(event):
+        if self._sharded and not self._owns(event):  # type: ignore[arg-type]
             return
         self._tally[kind] = self._tally.get(kind, 0) + 1
         if isinstance(event, Status):

@@ -11,7 +11,7 @@ Reports of the bot 4.15 detector pass the doors too: normal cycles are sampled, 
 borderline ones always go out, none goes out from stale data or while killed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -75,10 +75,17 @@ class Candidate(Struct, frozen=True, gc=False):
     simulated: bool = False
 
 
-def judge(gate: Gate, state: GateState, item: Candidate) -> Iterator[Output]:
+def judge(gate: Gate, state: GateState, item: Candidate) -> Iterable[Output]:
     """Outputs that one observation gives rise to."""
     seen = item.seen
     line = gate.lines.get(seen.detector, seen.line)
+    if seen.score < line and not seen.report and seen.cause not in FEED_CAUSES:
+        return ()  # nearly all of them
+    return _judge(gate, state, item, line)
+
+
+def _judge(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterator[Output]:
+    seen = item.seen
     stale = seen.cause not in FEED_CAUSES and _is_stale(state, seen.instrument)
     if seen.cause == "silence":
         state.stale[seen.instrument] = "silent"
@@ -171,7 +178,8 @@ def _verdict(state: GateState, seen: Observation, now: int) -> DataVerdict:
     return DataVerdict(
         feed="stale" if stale else "gap" if gapped else "complete",
         gap_before_s=(now - gap) / NS_PER_S if gapped else None,
-        lag_ms=(now - seen.ts_event) / NS_PER_MS,
+        # A poll cycle is dated on its grid: its distance from now is no lag of the feed.
+        lag_ms=None if seen.cycle_ms else (now - seen.ts_event) / NS_PER_MS,
     )
 
 

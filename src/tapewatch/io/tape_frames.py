@@ -26,6 +26,7 @@ _FRAME_HEAD: Final = bytes([0x28, 0xB5, 0x2F, 0xFD, 0x04, (_WINDOW_LOG - 10) << 
 _END_HEAD: Final = bytes.fromhex("502a4d18") + len(GENESIS).to_bytes(4, "little")
 _END_BYTES: Final = len(_END_HEAD) + len(GENESIS)
 _BLOCK_BYTES: Final = 128 << 10  # the format's limit
+_BLOCKS: Final = 4_096  # more than a commit after each of `FRAME_RECORDS` records can make
 _CHECKSUM_BYTES: Final = 4
 _READ_BYTES: Final = 1 << 20
 
@@ -106,23 +107,35 @@ class Unpacker:
 
     def whole(self, frame: bytes) -> bytes:
         """The lines of a frame. Raises `TapeError` if it is damaged or unpacks to too much."""
+        kind, ends = _walk(frame, 0) if frame.startswith(_FRAME_HEAD) else ("broken", [])
+        if kind != "frame" or ends[-1] != len(frame):
+            raise TapeError("damaged frame (not whole)")
+        # A bound from the number of blocks: a buffer of the largest size costs more than unpacking.
+        if len(ends) * _BLOCK_BYTES > limits.UNPACKED_BYTES:
+            raise TapeError("damaged frame (it unpacks to too much)")
+        stream = self._zstd.decompressobj()
         try:
-            return self._zstd.decompress(frame, max_output_size=limits.UNPACKED_BYTES)
+            data = stream.decompress(frame)
         except zstandard.ZstdError as error:
             raise TapeError(f"damaged frame ({error})") from error
+        if not stream.eof:
+            raise TapeError("damaged frame (it ends early)")
+        return data
 
     def torn(self, frame: bytes) -> bytes:
         """What the intact blocks at the beginning of a frame hold; nothing of it was checked."""
         found: list[bytes] = []
         if not frame.startswith(_FRAME_HEAD):
             return b""
-        stream, begin = self._zstd.decompressobj(), 0
+        stream, begin, size = self._zstd.decompressobj(), 0, 0
         for end in _walk(frame, 0)[1]:
             try:
                 found.append(stream.decompress(frame[begin:end]))
             except zstandard.ZstdError:
                 break  # what came before is all there is
-            begin = end
+            begin, size = end, size + len(found[-1])
+            if size > limits.UNPACKED_BYTES:
+                break
         return b"".join(found)
 
 
@@ -158,7 +171,7 @@ def _walk(data: bytes, begin: int) -> tuple[Kind, list[int]]:
     """
     ends = [begin + len(_FRAME_HEAD)]
     last = 0
-    while not last:
+    while not last and len(ends) <= _BLOCKS:
         at = ends[-1]
         field = int.from_bytes(data[at : at + 3], "little")
         last, form, size = field & 1, field >> 1 & 3, field >> 3
@@ -170,5 +183,7 @@ def _walk(data: bytes, begin: int) -> tuple[Kind, list[int]]:
         if at > len(data):
             return "torn", ends
         ends.append(at)
+    if not last:
+        return "broken", ends
     ends.append(ends[-1] + _CHECKSUM_BYTES)
     return ("frame", ends) if ends[-1] <= len(data) else ("torn", ends[:-1])

@@ -9,10 +9,10 @@ import errno
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import zstandard
-from msgspec import Struct, json
+from msgspec import Meta, Struct, json
 
 from tapewatch.io.tape_disk import Disk
 from tapewatch.io.tape_frames import compressor, end_mark
@@ -22,12 +22,16 @@ from tapewatch.model import limits
 _BLOCK: Final = zstandard.COMPRESSOBJ_FLUSH_BLOCK
 
 
+_Place = Annotated[int, Meta(ge=0, le=1 << 62)]
+_Size = Annotated[int, Meta(gt=0, le=limits.UNPACKED_BYTES)]
+
+
 class IndexEntry(Struct, frozen=True, gc=False, array_like=True):
     """Where a frame lies (bytes), its first and last record, when its inputs were received (ns),
     and the chain hash after it. `last < first`: a header or a snapshot, without records."""
 
-    offset: int
-    size: int
+    offset: _Place
+    size: _Size
     first: int
     last: int
     since: int
@@ -103,6 +107,7 @@ class Segment:
         self._out: list[bytes] = []
         self._index: list[bytes] = []
         self._index_fd = -1
+        opening = line(header)
         self._fd = disk.create(self._draft(path))
         try:
             if indexed:
@@ -110,7 +115,7 @@ class Segment:
         except OSError:
             self.close()
             raise
-        self._open_frame(line(header))
+        self._open_frame(opening)
         self.end_frame(header.first, header.first - 1, [])
 
     @staticmethod

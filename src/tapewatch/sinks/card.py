@@ -15,6 +15,7 @@ from tapewatch.model.time import clock_text
 from tapewatch.sinks.wording import COLUMNS, fit, number
 
 CARD_LINES: Final = 12
+_INDENT: Final = 3  # columns before a label
 _LABEL: Final = 9  # columns of a label and the space after it
 _REASON_LINES: Final = 3
 
@@ -38,7 +39,7 @@ def card(
     first, *more = _wrapped(told, max(20, COLUMNS - cell_len(head)))
     rows = [
         ("when", _when(alert)),
-        ("id", f"{clean(alert.id, 40)}   incident {clean(alert.incident, 12)}"),
+        ("id", clean(alert.id, 40)),
         ("market", f"last trade {number(last_price)}" if last_price else ""),
         ("found", _found(alert)),
         ("score", _score(alert)),
@@ -51,7 +52,7 @@ def card(
 
 
 def _labelled(rows: Iterable[tuple[str, str]]) -> list[str]:
-    return [f"   {label:<{_LABEL}}{text}" for label, text in rows if text]
+    return [f"{'':{_INDENT}}{label:<{_LABEL}}{text}" for label, text in rows if text]
 
 
 def _wrapped(text: str, columns: int) -> list[str]:
@@ -85,7 +86,13 @@ def _found(alert: Alert) -> str:
         text += f"   expected {_about(alert.expected_low)} … {_about(alert.expected_high)}"
     elif alert.expected is not None:
         text += f"   expected {_about(alert.expected)}"
-    return text + (f"   (flip point {_about(alert.flip)})" if alert.flip is not None else "")
+    if alert.flip is None:
+        return text
+    flip = _about(alert.flip)
+    whole = f"{text}   (flip point {flip})"
+    # Large numbers: the flip point is worth more than the spaces around it.
+    fits = cell_len(whole) <= COLUMNS - _INDENT - _LABEL
+    return whole if fits else f"{text.replace('   ', ' ')} (flip {flip})"
 
 
 def _about(value: float) -> str:

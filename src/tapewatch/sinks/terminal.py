@@ -5,6 +5,7 @@ reader has stopped would otherwise stop the session.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, TextIO
 
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from tapewatch.io.worker import WhenFull
 from tapewatch.model.errors import DeliveryError
+from tapewatch.model.inputs import STOPPED
 from tapewatch.model.outputs import Alert, Fault, Output, Resolved, Severity
 from tapewatch.model.text import clean
 from tapewatch.model.time import clock_text, duration_text
@@ -34,6 +36,10 @@ _TOLD: Final = {
     "detector_error": "a detector failed and is off",
     "keys_evicted": "too many instruments; the idlest was forgotten",
 }
+
+
+# A labelled row of a card; its other lines are the rest of the sentence above them.
+_LABEL: Final = re.compile(r"   (when|id|market|found|score|because|trust|evidence|payload) +")
 
 
 class Screen(Struct, frozen=True, kw_only=True):
@@ -106,7 +112,7 @@ class Terminal:
     def _note(self, output: Output) -> str:
         if isinstance(output, Fault):
             told = _TOLD.get(output.kind)
-            if told is None:
+            if told is None or (output.kind == "link_down" and output.detail == STOPPED):
                 return ""
             detail = f": {clean(output.detail)}" if output.detail else ""
             line = f"{clean(output.instrument or output.source, 48)} {told}{detail}"
@@ -138,13 +144,13 @@ def coloured(lines: Sequence[str], severity: Severity) -> str:
         highlight=False,
         width=10_000,
     )
-    head, *rest = lines
-    text = Text(head, style=f"bold {COLOURS[severity]}")
-    for line in rest:
-        label, body = line[:12], line[12:]
-        plain = label.isspace()
-        text.append(f"\n{label}", "" if plain else "dim")
-        text.append(body, "")
+    text = Text()
+    text.append(lines[0], f"bold {COLOURS[severity]}")
+    for line in lines[1:]:
+        label = _LABEL.match(line)
+        size = label.end() if label else 0
+        text.append(f"\n{line[:size]}", "dim")
+        text.append(line[size:])
     with page.capture() as captured:
         page.print(text, end="")
     return captured.get()
