@@ -27,7 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code; `make docs` renews it. -->\n\n"
 GROUPS = {"tapewatch.venues": "Venues", "tapewatch.detectors": "Detectors"}
 # Lines that people write programs against, and the section of each.
-LINES: dict[str, type] = {
+LINES: dict[str, type[msgspec.Struct]] = {
     "Alert": outputs.Alert,
     "Report": outputs.Report,
     "Contribution, in alerts": outputs.Contribution,
@@ -108,7 +108,7 @@ def is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def line_fields(struct: type) -> str:
+def line_fields(struct: type[msgspec.Struct]) -> str:
     """A table of what stands in a line of output."""
     settings = struct.__struct_config__
     said = comments(struct)
@@ -188,8 +188,8 @@ def lines_page() -> str:
         "added, never changed or removed. Times that end in `_ns` are ns since 1970-01-01 UTC."
     )
     head += paragraph(
-        "`tapewatch watch --json` prints alerts. Reports are on the tape: `tapewatch session export "
-        "--what alerts` takes out both."
+        "`tapewatch watch --json` prints alerts. Reports are on the tape: "
+        "`tapewatch session export --what alerts` takes out both."
     )
     parts = [f"## {title}\n\n{prose(kind)}{line_fields(kind)}\n" for title, kind in LINES.items()]
     rows = list(dict.fromkeys(printed_schemas()))
@@ -216,9 +216,9 @@ def config_page() -> str:
     )
     head += paragraph(
         f"Strongest first: command line, environment, `./{config.PROJECT_FILE}` (or the file of "
-        f"`--config`), `{config.USER_FILE}`, defaults. Unknown names are refused. Settings that end "
-        'in `_s` are seconds, and `"90s"`, `"15m"` and `"4h"` are understood. `enabled = false` '
-        "switches a source or detector off."
+        f"`--config`), `{config.USER_FILE}`, defaults. Unknown names are refused. Settings that "
+        'end in `_s` are seconds, and `"90s"`, `"15m"` and `"4h"` are understood. '
+        "`enabled = false` switches a source or detector off."
     )
     parts = list(config.SECTIONS.items())
     for kind, group in registry.GROUPS.items():
