@@ -6,12 +6,17 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 from live_session import Memory, Session
+from watch_session import alerts_of, watched
 
+from tapewatch.app.build import engine_of
+from tapewatch.app.exporting import around, export_tape
 from tapewatch.app.ledger import Ledger
 from tapewatch.app.live import Live
+from tapewatch.app.replay import check, configured, recorded
 from tapewatch.engine.engine import Engine
 from tapewatch.engine.snapshot import restore, snapshot
 from tapewatch.io.store import Store
+from tapewatch.io.tape_check import verify
 from tapewatch.io.tape_read import TapeReader
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.model.inputs import Command, Frame, Input
@@ -167,3 +172,21 @@ def test_a_wall_clock_that_steps_back_does_not_move_the_engine(
         engine.step(msgspec.structs.replace(item, ts_recv=item.ts_recv - back), seq)
         assert engine.now >= seen
         seen = engine.now
+
+
+def test_an_alert_is_reproduced_from_its_clip_alone(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("clip")
+    watched(folder, "session.duration_s=62")
+    whole = folder / "one" / "tape"
+    jump = next(alert for alert in alerts_of(folder) if alert.cause == "price_spike")
+    clip = folder / "jump.tape"
+    since, _ = around(whole, jump.id[:8])
+    export_tape(whole, clip, since + 50 * NS_PER_S, jump.ts_alert_ns + NS_PER_S)
+    assert verify(clip).problems == ()
+    assert (
+        sum(1 for _ in TapeReader(clip).inputs()) < sum(1 for _ in TapeReader(whole).inputs()) / 2
+    )
+    assert jump in list(recorded(clip))
+    assert check(clip, engine_of(configured(clip))) == len(list(recorded(clip)))

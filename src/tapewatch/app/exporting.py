@@ -12,13 +12,20 @@ from typing import Any, Final, Literal, TextIO
 import msgspec
 from msgspec import structs
 
+from tapewatch.app.build import engine_of
 from tapewatch.app.config import restore
+from tapewatch.app.replay import recorded
 from tapewatch.engine.engine import Engine
+from tapewatch.engine.snapshot import snapshot
 from tapewatch.io.tape_file import cut
-from tapewatch.io.tape_read import TapeReader
-from tapewatch.model.errors import ConfigError
+from tapewatch.io.tape_read import EVER_NS, TapeReader
+from tapewatch.io.tape_records import Snapshot
+from tapewatch.model.errors import ConfigError, TapeError
 from tapewatch.model.events import Event, Trade
 from tapewatch.model.inputs import Link, Timer
+from tapewatch.model.outputs import Alert
+from tapewatch.model.text import clean
+from tapewatch.model.time import NS_PER_S
 from tapewatch.sinks.wording import json_text
 
 What = Literal["tape", "trades", "events", "alerts"]
@@ -27,9 +34,38 @@ Format = Literal["ndjson", "csv"]
 TRADE_COLUMNS: Final = Trade.__struct_fields__
 
 
-def export_tape(tape: pathlib.Path, path: pathlib.Path) -> str:
-    """The whole tape as one file; its chain hash. Raises `TapeError`."""
-    return cut(tape, path)
+AROUND_NS: Final = 60 * NS_PER_S  # a clip shows so much before and after its alert
+
+
+def export_tape(
+    tape: pathlib.Path, path: pathlib.Path, since_ns: int = 0, until_ns: int = EVER_NS
+) -> str:
+    """A stretch of a tape as one file; its chain hash. Raises `TapeError`.
+
+    A clip that begins later than its tape holds the engine's memory at that moment, so that it
+    gives the same alerts by itself.
+    """
+    reader = TapeReader(tape)
+    engine = engine_of(restore(reader.header.config))
+    for seq, item in reader.inputs():
+        if item.ts_recv >= since_ns:
+            memory = Snapshot(seq, snapshot(engine)) if engine.seq else None
+            return cut(tape, path, until_ns=until_ns, snapshot=memory)
+        engine.step(item, seq)
+    raise TapeError("no input lies between these times", str(tape))
+
+
+def around(tape: pathlib.Path, alert_id: str) -> tuple[int, int]:
+    """When the clip of an alert begins and ends (ns); an id's first characters suffice."""
+    found = {
+        alert.id: (alert.onset_ns - AROUND_NS, alert.ts_alert_ns + AROUND_NS)
+        for alert in recorded(tape)
+        if isinstance(alert, Alert) and alert.id.startswith(alert_id)
+    }
+    if len(found) != 1:
+        what = "no alert" if not found else f"{len(found)} alerts"
+        raise ConfigError(f'{what} of this session with an id that begins "{clean(alert_id, 40)}"')
+    return next(iter(found.values()))
 
 
 def export_rows(tape: pathlib.Path, what: What, form: Format, out: TextIO) -> int:

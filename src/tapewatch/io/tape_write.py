@@ -22,7 +22,7 @@ from tapewatch.io.tape_records import Numbered, alert_record, header, line, reco
 from tapewatch.io.tape_repair import recover
 from tapewatch.io.tape_segment import Segment, frame_slices
 from tapewatch.model import limits
-from tapewatch.model.errors import TapeError
+from tapewatch.model.errors import RecordingError
 from tapewatch.model.inputs import Command, Frame, Input
 from tapewatch.model.time import NS_PER_S
 
@@ -69,7 +69,7 @@ class TapeWriter:
             self._start_segment()
             self._hold_back()
         except OSError as error:
-            raise TapeError(f"cannot record here: {error.strerror}", str(folder)) from error
+            raise RecordingError(f"cannot record here: {error.strerror}", str(folder)) from error
 
     @property
     def head(self) -> str:
@@ -84,7 +84,7 @@ class TapeWriter:
     def append(self, item: Input) -> int:
         """Number the input and keep it for the next `commit`; 0: not recorded, only counted.
 
-        Raises `TapeError` only when the disk has refused so much that memory would overflow.
+        Raises `RecordingError` only when the disk has refused so much that memory would overflow.
         """
         self._last_ns = item.ts_recv
         if self.paused and isinstance(item, Frame):
@@ -100,8 +100,8 @@ class TapeWriter:
     def commit(self, now: int) -> None:
         """Make all that was appended durable; close the frame if it is time (`now`: ns).
 
-        Raises `TapeError` if that is impossible now. Nothing is lost by it: the records stay in
-        memory and a later `commit` or `try_resume` writes them.
+        Raises `RecordingError` if that is impossible now. Nothing is lost by it: the records stay
+        in memory and a later `commit` or `try_resume` writes them.
         """
         with self._saving:
             if len(self._lines) > self._frame_at:
@@ -135,7 +135,7 @@ class TapeWriter:
         return self._tell_unrecorded(now)
 
     def close(self) -> None:
-        """Make everything durable, mark the end, give the reserve back. Raises `TapeError`."""
+        """Make everything durable, mark the end, give the reserve back. Raises `RecordingError`."""
         with self._saving:
             try:
                 if self.unrecorded:
@@ -243,7 +243,7 @@ class TapeWriter:
         self._settle(segment)
 
     def _move(self, error: OSError) -> None:
-        """Leave a segment that the system has refused. Raises `TapeError` if there is no other."""
+        """Leave a segment that the system has refused. Raises `RecordingError` without another."""
         refused, self._segment = self._segment, None
         if error.errno in _FULL:
             self._release_reserve()
@@ -252,7 +252,7 @@ class TapeWriter:
             self._start_segment()
         except OSError as again:
             self.paused, self.trouble = True, _words(again, _NOTHING)
-            raise TapeError(self.trouble, str(self._folder)) from again
+            raise RecordingError(self.trouble, str(self._folder)) from again
         if refused is not None:
             self._written += refused.size
             self._leave(refused)

@@ -7,6 +7,7 @@ TapewatchError
 │   └── Refused        stop this source and say so: bad symbol, protocol change
 ├── DecodeError        a frame we cannot read: counted, kept on the tape, becomes a Fault
 ├── TapeError          a damaged or foreign tape (carries file and offset)
+│   └── RecordingError the disk takes nothing more; what was recorded is safe
 ├── StoreError         the alert store cannot be read or written
 ├── DeliveryError      a sink could not deliver; retryable or not
 ├── SessionBusy        another process owns the session directory
@@ -63,6 +64,12 @@ class TapeError(TapewatchError):
         where = f"{path}" if offset is None else f"{path} at byte {offset:,}"
         super().__init__(f"{where}: {message}" if where else message)
         self.path, self.offset = path, offset
+
+
+class RecordingError(TapeError):
+    """The tape cannot be written any more; what is on it is safe."""
+
+    exit_code = 1
 
 
 class StoreError(TapewatchError):

@@ -10,9 +10,9 @@ from msgspec import structs
 from tapewatch.app import exporting
 from tapewatch.app import session as sessions
 from tapewatch.app.cli import output
-from tapewatch.io.tape_read import TapeReader
-from tapewatch.model.errors import ConfigError
-from tapewatch.model.time import duration_text, format_rfc3339
+from tapewatch.io.tape_read import EVER_NS, TapeReader
+from tapewatch.model.errors import ConfigError, DecodeError
+from tapewatch.model.time import duration_text, format_rfc3339, parse_rfc3339
 from tapewatch.sinks.account import coverage_text, summary
 from tapewatch.sinks.wording import size_text
 
@@ -127,22 +127,48 @@ def verify(context: click.Context, *, name: str, head: str | None, as_json: bool
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
     help="Default: standard output; a tape needs a file.",
 )
+@click.option("--alert", "alert_id", help="A clip: a minute before and after this alert.")
+@click.option("--since", help="A clip from this time on, such as 2025-11-21T09:30:00Z.")
+@click.option("--until", help="A clip up to this time.")
 def export(
-    *, name: str, what: exporting.What, form: exporting.Format, path: pathlib.Path | None
+    *,
+    name: str,
+    what: exporting.What,
+    form: exporting.Format,
+    path: pathlib.Path | None,
+    **clip: str | None,
 ) -> None:
-    """Take a session out: its tape as one file, or its trades, events or alerts as rows."""
+    """Take a session out: its tape or a clip of it as one file, or what is on it as rows.
+
+    A clip replays to the same alerts by itself.
+    """
     shell = output.current()
     tape = sessions.find(_parent(), name) / sessions.TAPE
     if what == "tape":
         path = path or pathlib.Path(f"{tape.parent.name}.tape")
         if path.exists():
             raise ConfigError(f"{path} exists; give another name with -o")
-        head = exporting.export_tape(tape, path)
+        head = exporting.export_tape(tape, path, *_stretch(tape, **clip))
         shell.say(f"{path} written, chain hash {head}")
         return
+    if any(clip.values()):
+        raise ConfigError("clips are tapes; leave out --what, or --alert, --since and --until")
     with exporting.opened(path, sys.stdout) as out:
         count = exporting.export_rows(tape, what, form, out)
     shell.say(f"{count:,} {what} exported")
+
+
+def _stretch(
+    tape: pathlib.Path, *, alert_id: str | None, since: str | None, until: str | None
+) -> tuple[int, int]:
+    """When a clip begins and ends (ns); everything by default."""
+    if alert_id:
+        return exporting.around(tape, alert_id)
+    try:
+        begin = parse_rfc3339(since) if since else 0
+        return begin, parse_rfc3339(until) if until else EVER_NS
+    except DecodeError as error:
+        raise ConfigError(f"{error}; write 2025-11-21T09:30:00Z") from error
 
 
 def _parent() -> pathlib.Path:
