@@ -1,5 +1,6 @@
 """The determinism contract on a session's tape: whoever calls `step`, the outputs are equal."""
 
+import pathlib
 import random
 from collections.abc import Iterable
 
@@ -17,8 +18,11 @@ from tapewatch.engine.engine import Engine
 from tapewatch.engine.snapshot import restore, snapshot
 from tapewatch.io.store import Store
 from tapewatch.io.tape_check import verify
+from tapewatch.io.tape_file import TapeFile
 from tapewatch.io.tape_read import TapeReader
+from tapewatch.io.tape_records import AlertRecord, alert_record
 from tapewatch.io.tape_write import TapeWriter
+from tapewatch.model.errors import ReplayMismatch
 from tapewatch.model.inputs import Command, Frame, Input
 from tapewatch.model.outputs import Alert, Output, Report, Resolved
 from tapewatch.model.time import NS_PER_S
@@ -190,3 +194,18 @@ def test_an_alert_is_reproduced_from_its_clip_alone(
     )
     assert jump in list(recorded(clip))
     assert check(clip, engine_of(configured(clip))) == len(list(recorded(clip)))
+
+
+def test_a_replay_names_what_differs_from_the_record(
+    storm: Session, tmp_path: pathlib.Path
+) -> None:
+    changed = tmp_path / "changed.tape"
+    with TapeFile(changed, config={}, version="test") as out:
+        for record in TapeReader(storm.tape).records():
+            if isinstance(record, AlertRecord):
+                line = bytes(record.a).replace(b'"severity":"page"', b'"severity":"info"')
+                out.put(alert_record(record.n, line))
+            else:
+                out.put(record)
+    with pytest.raises(ReplayMismatch, match="severity was info, is page"):
+        check(changed, storm.engine())

@@ -24,6 +24,7 @@ from tapewatch.io.tape_read import TapeReader
 from tapewatch.model.errors import ReplayMismatch
 from tapewatch.model.inputs import Input
 from tapewatch.model.outputs import Alert, Observation, Output, Report
+from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
 from tapewatch.sinks.wording import json_text
 
@@ -159,14 +160,21 @@ def check(path: Path, engine: Engine) -> int:
             break
         if found != line:
             raise ReplayMismatch(
-                f"the replay differs from the record at input {seq:,} (record {at:,}): "
-                f"recorded {found[:300].decode()}, replayed {line[:300].decode()}"
+                f"the replay differs from record {at:,} (input {seq:,}): {_differing(found, line)}"
             )
         count += 1
     extra = next(on_tape, None)
     if extra is not None:
-        raise ReplayMismatch(
-            f"record {extra[0]:,} holds an alert that the replay does not give: "
-            f"{extra[1][:300].decode()}"
-        )
+        raise ReplayMismatch(f"the replay does not give what record {extra[0]:,} holds")
     return count
+
+
+def _differing(recorded_line: bytes, replayed_line: bytes) -> str:
+    """The first fields in which two lines differ."""
+    was, now = (msgspec.json.decode(line, type=dict) for line in (recorded_line, replayed_line))
+    told = [
+        f"{key} was {clean(str(was.get(key)), 80)}, is {clean(str(now.get(key)), 80)}"
+        for key in sorted({*was, *now})
+        if was.get(key) != now.get(key)
+    ]
+    return "; ".join(told[:3])
