@@ -252,8 +252,15 @@ def command_line() -> click.Group:
 
 def cli_page() -> str:
     parts = [f"# Commands\n\n{NOTE}"]
+    names = command_line().context_settings["help_option_names"]  # those below inherit them
     for path, command in commands(command_line(), "tapewatch"):
-        context = click.Context(command, info_name=path, terminal_width=80, max_content_width=80)
+        context = click.Context(
+            command,
+            info_name=path,
+            terminal_width=80,
+            max_content_width=80,
+            help_option_names=names,
+        )
         parts.append(f"## {path}\n\n```text\n{command.get_help(context)}\n```\n\n")
     return "".join(parts).rstrip() + "\n"
 

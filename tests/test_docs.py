@@ -179,6 +179,10 @@ def runnable() -> list[pathlib.Path]:
     return [page for page in PAGES if "```console run\n" in page.read_text(encoding="utf-8")]
 
 
+def test_some_examples_are_run() -> None:
+    assert len(runnable()) >= 5
+
+
 def steps(text: str) -> Iterator[tuple[str, list[str]]]:
     """Commands of the runnable blocks with the lines expected from each."""
     for kind, block in BLOCK.findall(text):
