@@ -33,7 +33,7 @@ class Plain(Struct, frozen=True):
     silence_s: float = 5.0
     ping_every_s: float = 20.0
     attempts: int = 100
-    attempts_per_s: float = 600.0
+    attempts_window_s: float = 600.0
 
     def instruments(self) -> tuple[str, ...]:
         return ()
@@ -45,7 +45,7 @@ class Plain(Struct, frozen=True):
             ping=b'{"ping":1}',
             ping_every_s=self.ping_every_s,
             attempts=self.attempts,
-            attempts_per_s=self.attempts_per_s,
+            attempts_window_s=self.attempts_window_s,
         )
 
     def subscribe(self) -> tuple[bytes, ...]:
@@ -71,7 +71,7 @@ class Plain(Struct, frozen=True):
 
 
 def make_socket(venue: Plain, inbox: Inbox) -> Socket:
-    allowance = Allowance(venue.attempts, venue.attempts_per_s)
+    allowance = Allowance(venue.attempts, venue.attempts_window_s)
     return Socket(venue, inbox, loop_clock(), allowance=allowance, rng=random.Random(7))
 
 

@@ -137,7 +137,7 @@ def test_instant_closes_never_exceed_the_budget(attempts: int, per_s: float) -> 
     async def scenario() -> None:
         async with serving(session) as url:
             inbox = Inbox()
-            venue = Plain(url, attempts=attempts, attempts_per_s=per_s)
+            venue = Plain(url, attempts=attempts, attempts_window_s=per_s)
             # Two sockets of one venue share its budget.
             allowance = Allowance(attempts, per_s)
             for seed in (1, 2):

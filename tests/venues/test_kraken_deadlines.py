@@ -242,7 +242,7 @@ def test_v1_subscribe_messages() -> None:
 def test_endpoint() -> None:
     endpoint = Kraken(symbols=("BTC/USD",)).endpoint()
     assert (endpoint.url, endpoint.silence_s) == ("wss://ws.kraken.com/v2", 5.0)
-    assert (endpoint.attempts, endpoint.attempts_per_s) == (100, 600.0)
+    assert (endpoint.attempts, endpoint.attempts_window_s) == (100, 600.0)
     assert json.loads(endpoint.ping)["method"] == "ping"
     v1 = Kraken(symbols=("BTC/USD",), protocol="v1").endpoint()
     assert (v1.url, json.loads(v1.ping)["event"]) == ("wss://ws.kraken.com", "ping")

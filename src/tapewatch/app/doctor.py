@@ -106,7 +106,7 @@ def _space(folder: pathlib.Path) -> Check:
     if free < limits.RESERVE_BYTES:
         return Check("disk", "fail", f"{text}; nothing could be recorded", 1)
     if free < SPACE_BYTES:
-        return Check("disk", "warn", f"{text}; a busy market records about 1 GB in a day")
+        return Check("disk", "warn", f"{text}; a long session may fill it")
     return Check("disk", "ok", text)
 
 

@@ -43,6 +43,8 @@ class Ledger(Struct):
     last_alert: Alert | None = None
     spans: list[Span] = field(default_factory=list)
     down: dict[str, int] = field(default_factory=dict)
+    stopped_ns: int = 0  # when the session was ended in good order, and not gone on with yet
+    idle_ns: int = 0  # between such an end and the next start
 
     def see(self, output: Output) -> None:
         """Take one output into account."""
@@ -68,8 +70,13 @@ class Ledger(Struct):
             case "link_up":
                 self.connects += 1
                 self._close(source, fault.ts_ns)
+                if self.stopped_ns:
+                    self.idle_ns += fault.ts_ns - self.stopped_ns
+                    self.stopped_ns = 0
+            case "link_down" if fault.detail == STOPPED:
+                self.stopped_ns = fault.ts_ns
             case "link_down":
-                if self.connects and source not in self.down and fault.detail != STOPPED:
+                if self.connects and source not in self.down:
                     self.gaps += 1
                     self.down[source] = fault.ts_ns
             case "gap" | "mute":
@@ -91,9 +98,13 @@ class Ledger(Struct):
         watched = self.instruments or ("",)
         return sum(_union_ns(spans, instrument) for instrument in watched) / len(watched) / NS_PER_S
 
+    def elapsed_s(self, now: int) -> float:
+        """Seconds of watching, over all processes of the session."""
+        return (now - self.started_ns - self.idle_ns) / NS_PER_S
+
     def coverage(self, now: int) -> float:
         """Share of the session, in 0..1, during which the feed was connected and complete."""
-        elapsed = (now - self.started_ns) / NS_PER_S
+        elapsed = self.elapsed_s(now)
         return 1.0 if elapsed <= 0 else max(0.0, 1.0 - self.lost_s(now) / elapsed)
 
     @property

@@ -18,6 +18,7 @@ from tapewatch.io.store import Store
 from tapewatch.io.tape_read import TapeReader
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.model.errors import ConfigError
+from tapewatch.model.inputs import Link
 from tapewatch.model.outputs import Alert, Report
 
 
@@ -40,10 +41,14 @@ def _decisive(config: Config) -> tuple[object, ...]:
 def resume(
     folder: Path, engine: Engine, tape: TapeWriter, store: Store, sinks: list[str], ledger: Ledger
 ) -> int:
-    """Replay the tape in `folder` into `engine` and `ledger`; returns how many alerts were late."""
+    """Replay the tape in `folder` into `engine` and `ledger`, which then speak of the whole
+    session; returns how many alerts were late."""
     known = {_name(line) for line in recorded(folder)}
-    late = 0
-    for _, _, outputs in steps(TapeReader(folder), engine):
+    late, up = 0, dict.fromkeys(engine.venues, False)
+    for _, item, outputs in steps(TapeReader(folder), engine):
+        if isinstance(item, Link):
+            up[item.source] = item.state == "up"
+        ledger.started_ns = min(ledger.started_ns, item.ts_recv)
         for output in outputs:
             ledger.see(output)
             if isinstance(output, Alert | Report) and _name(output) not in known:
@@ -53,6 +58,11 @@ def resume(
         if alerts:
             tape.commit(engine.now)
             store.add(alerts, sinks)
+    for source in (source for source, connected in up.items() if connected):
+        # The process died with the connection up: what came after its last record is a gap.
+        link = Link(engine.now, source, "down", "the process ended")
+        for output in engine.step(link, tape.append(link)):
+            ledger.see(output)
     tape.commit(engine.now)
     return late
 

@@ -25,6 +25,7 @@ TAPE: Final = "tape"
 SUMMARY: Final = "summary.json"
 LAST: Final = "last"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+HEAD_DIGITS: Final = 64  # of a chain hash, SHA-256 in hex
 _SAME_SECOND: Final = 100  # sessions started within one second
 
 
@@ -120,7 +121,15 @@ def verified(folder: pathlib.Path, head: str | None = None) -> Verification:
     if head is None:
         summary = read_summary(folder)
         head = summary.head if summary and summary.head else None
-    return verify(folder / TAPE, head)
+    return verified_tape(folder / TAPE, head)
+
+
+def verified_tape(tape: pathlib.Path, head: str | None = None) -> Verification:
+    """Check a tape; `head` may be the beginning of a chain hash, as the summary shows it."""
+    if head is None or len(head) == HEAD_DIGITS:
+        return verify(tape, head)
+    found = verify(tape)
+    return found if found.head.startswith(head) else verify(tape, head)
 
 
 def _made(path: pathlib.Path, *, exist_ok: bool) -> pathlib.Path:

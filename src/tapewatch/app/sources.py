@@ -60,7 +60,7 @@ class Sources:
 
     def _socket(self, venue: Venue[Any]) -> Socket:
         endpoint = venue.endpoint()
-        allowance = Allowance(endpoint.attempts, endpoint.attempts_per_s)
+        allowance = Allowance(endpoint.attempts, endpoint.attempts_window_s)
         return Socket(venue, self.inbox, self._clock, allowance=allowance, rng=self._rng)
 
     async def run(self) -> None:

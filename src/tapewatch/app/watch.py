@@ -74,6 +74,7 @@ class Watch:
         self._lag_ns: int | None = None  # of the latest trade
         self._rejected: dict[str, str] = {}  # why, by instrument
         self._hopeless = asyncio.Event()
+        self._over = False  # the configured time has passed
         self.instruments = tuple(i for venue in config.venues for i in venue.instruments())
         self.ledger = Ledger(instruments=self.instruments, started_ns=clock.now_ns())
 
@@ -83,8 +84,7 @@ class Watch:
             live, files = self._prepare()
             try:
                 await self._watch(live, files, stop)
-                lasts_s = self.config.session.lasts_s
-                if lasts_s is not None and self._elapsed_s() >= lasts_s:
+                if self._over:
                     ended = "as planned"
             except TapewatchError as error:
                 ended = str(error)
@@ -154,6 +154,7 @@ class Watch:
 
     async def _watch(self, live: Live, files: SessionFiles, stop: asyncio.Event) -> None:
         switch = KillSwitchFile(self.config.kill_switch.path)
+        switch.state = live.engine.gate_state.kill  # as an earlier process of the session left it
         sources = Sources(self.config.venues, live.inbox, self.clock, switch)
         try:
             await self._together(live, files, sources, switch, stop)
@@ -235,6 +236,7 @@ class Watch:
 
     async def _end(self, stop: asyncio.Event, seconds: float) -> None:
         await asyncio.sleep(seconds)
+        self._over = True
         stop.set()
 
     async def _report(self, live: Live, files: SessionFiles, switch: KillSwitchFile) -> None:
@@ -245,15 +247,12 @@ class Watch:
             self.streams.say(status_line(view))
             files.status(status_block(view))
 
-    def _elapsed_s(self) -> float:
-        return (self.clock.now_ns() - self.ledger.started_ns) / NS_PER_S
-
     def _status(self, live: Live, files: SessionFiles, switch: KillSwitchFile) -> StatusView:
         now = self.clock.now_ns()
         last = self.ledger.last_alert
         return StatusView(
             now_ns=now,
-            elapsed_s=self._elapsed_s(),
+            elapsed_s=self.ledger.elapsed_s(now),
             trades=live.engine.counts.get("Trade", 0),
             alerts=self.ledger.alerts,
             coverage=self.ledger.coverage(now),
@@ -275,7 +274,7 @@ class Watch:
         tape = FileSize("tape", str(self.folder / TAPE), tape_size)
         return SummaryView(
             session=self.folder.name,
-            elapsed_s=self._elapsed_s(),
+            elapsed_s=self.ledger.elapsed_s(now),
             ended=ended,
             trades=live.engine.counts.get("Trade", 0),
             coverage=self.ledger.coverage(now),

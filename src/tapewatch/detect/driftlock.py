@@ -78,7 +78,7 @@ class Driftlock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Reference: driftlock commit af82d47, package entropywindow; defaults of its Kraken session.
     False alarms: none on trades, and no hits either: a row keeps its form whatever the price and
-    size in it. It sees a change of format, an error text, a run of one character.
+    size in it. It sees a change of format, a foreign message, a run of one character.
     Cost: one compression of each row, several times that of everything else here.
     """
 

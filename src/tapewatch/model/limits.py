@@ -3,7 +3,7 @@
 from typing import Final
 
 INBOX_INPUTS: Final = 65_536  # inputs waiting for the engine
-BATCH_INPUTS: Final = 256  # inputs stepped per turn of the event loop (about 1 ms of work)
+BATCH_INPUTS: Final = 256  # inputs stepped per turn of the event loop
 KEYS_PER_DETECTOR: Final = 10_000  # live states; the idlest is evicted and counted
 FRAME_BYTES: Final = 1 << 20  # one wire frame or HTTP body
 BOOK_DEPTH: Final = 1_000  # price levels a side
@@ -17,7 +17,7 @@ FETCHES: Final = 256  # HTTP requests waiting to answer the engine
 HTTP_HOSTS: Final = 64  # hosts whose request pace is remembered
 CONTROL_BYTES: Final = 4_096  # size of the kill switch file
 SINK_BATCH: Final = 100  # outputs given to a sink at once
-SINK_ATTEMPTS: Final = 10  # deliveries tried before a dead letter: 2 to 4 minutes of backoff
+SINK_ATTEMPTS: Final = 10  # deliveries tried before a dead letter
 TIMER_S: Final = 1.0  # cadence of the engine's Timer input
 COMMIT_S: Final = 0.05  # tape group commit: the most a crash may lose of raw frames
 FRAME_S: Final = 1.0  # a tape frame is closed at least this often

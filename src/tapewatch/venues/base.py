@@ -20,7 +20,7 @@ S = TypeVar("S")
 class Endpoint(Struct, frozen=True):
     """Where to connect and how to tell that the connection is dead.
 
-    `silence_s`: reconnect when no byte arrives for so long. `attempts` in `attempts_per_s` seconds
+    `silence_s`: reconnect when no byte arrives for so long. `attempts` in any `attempts_window_s`
     is the budget of connection attempts (the venue bans clients that exceed it).
     """
 
@@ -29,7 +29,7 @@ class Endpoint(Struct, frozen=True):
     ping: bytes
     ping_every_s: float
     attempts: int
-    attempts_per_s: float
+    attempts_window_s: float
 
 
 class Fetch(Struct, frozen=True):

@@ -51,7 +51,7 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     books: bool = False
     deadlines: Deadlines = Deadlines()
     attempts: Annotated[int, Meta(ge=1)] = 100
-    attempts_per_s: Annotated[float, Meta(gt=0)] = 600.0
+    attempts_window_s: Annotated[float, Meta(gt=0)] = 600.0
 
     def __post_init__(self) -> None:
         symbols = tuple(dict.fromkeys(canonical_symbol(symbol) for symbol in self.symbols))
@@ -73,7 +73,7 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             _json(v2 if self.protocol == "v2" else v1),
             self.deadlines.ping_s,
             self.attempts,
-            self.attempts_per_s,
+            self.attempts_window_s,
         )
 
     def subscribe(self) -> tuple[bytes, ...]:

@@ -60,7 +60,10 @@ def replay(
         )
     if not changes:
         count = work.check(path, engine_of(recorded))
-        shell.say(f"The replay agrees with the record: {count:,} alerts and reports.")
+        if count:
+            shell.say(f"The replay agrees with the record: {count:,} alerts and reports.")
+        else:
+            shell.say("The tape holds no alerts or reports to compare the replay with.")
     _result(seen, as_json=as_json)
 
 

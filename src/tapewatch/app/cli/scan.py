@@ -77,7 +77,7 @@ def scan(  # noqa: PLR0913  one argument per option
 ) -> None:
     """Find lines that do not look like the lines before them.
 
-    It sees the form of a line, not its meaning: a change of format, an error page, a run of one
+    It sees the form of a line, not its meaning: a change of format, a foreign message, a run of one
     character. It does not see unusual prices.
     """
     from tapewatch.app.scan import Scan, chunks, followed  # noqa: PLC0415  --help stays quick

@@ -76,14 +76,18 @@ def show(*, name: str, as_json: bool) -> None:
 
 @session.command()
 @_NAME
-@click.option("--head", help="The chain hash that the tape must end with.")
+@click.option("--head", help="The chain hash that the tape must end with, or its beginning.")
 @output.JSON
 @click.pass_context
 def verify(context: click.Context, *, name: str, head: str | None, as_json: bool) -> None:
-    """Check that a session's tape is whole and unchanged (exit code 5 if not)."""
+    """Check that a session's tape, or a tape file, is whole and unchanged (exit code 5 if not)."""
     shell = output.current()
-    folder = sessions.find(_parent(), name)
-    found = sessions.verified(folder, head)
+    folder = pathlib.Path(name)
+    if folder.is_file():
+        found = sessions.verified_tape(folder, head)
+    else:
+        folder = sessions.find(_parent(), name)
+        found = sessions.verified(folder, head)
     if as_json:
         problems = [str(problem) for problem in found.problems]
         line = output.json_line(

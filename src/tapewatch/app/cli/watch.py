@@ -7,6 +7,7 @@ import click
 
 from tapewatch.app.cli import output
 from tapewatch.app.environment import COMMAND_LINE, Setting
+from tapewatch.io.reach import host_of, is_loopback
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.instrument import split_id
 
@@ -20,7 +21,7 @@ from tapewatch.model.instrument import split_id
 @click.option("--name", help="Name of the session's folder; an existing one is resumed.")
 @click.option("--dir", "folder", help="Folder of all sessions.")
 @click.option("--url", help="Websocket of the venue, such as that of tapewatch simulate.")
-@click.option("--rest-url", help="REST base of the venue.")
+@click.option("--rest-url", help="REST base of the venue; that of --url on this machine.")
 @click.option("--protocol", type=click.Choice(["v2", "v1"]), help="Kraken's websocket version.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any setting.")
 @output.JSON
@@ -69,6 +70,11 @@ def settings(markets: tuple[str, ...], *, pair: str | None, **options: Any) -> l
         for key, value in options.items()
         if key in where and value
     ]
+    url = options.get("url")
+    if url and not options.get("rest_url") and is_loopback(url):
+        # A simulator answers both on one port; the real venue must not be asked about its market.
+        address = f"http://{host_of(url)}"
+        found.append(Setting(("source", "kraken", "rest_url"), address, COMMAND_LINE))
     if options.get("test_mode"):
         found.append(Setting(("session", "test_mode"), True, COMMAND_LINE))
     return found
