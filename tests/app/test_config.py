@@ -144,6 +144,34 @@ def test_test_mode_ends_after_two_minutes_unless_told_otherwise() -> None:
             'tapewatch.toml:2: Kraken has no pair "BTCUSD". Did you mean kraken:BTC/USD?',
         ),
         ("session = 3\n", "tapewatch.toml:1: write a table [session]"),
+        (
+            "[session]\nstatus_every_s = 0.5\n",
+            "tapewatch.toml:2: session.status_every_s = 0.5 is below 1; 0 switches it off",
+        ),
+        ("gate.sample_rate = 0\n", "tapewatch.toml:1: gate.sample_rate = 0: expected int >= 1"),
+        ("gate.quiet_s = 0\n", "tapewatch.toml:1: gate.quiet_s = 0: expected float > 0.0"),
+        ("gate.cooldown_s = -1\n", "tapewatch.toml:1: gate.cooldown_s = -1: expected float >= 0"),
+        ("gate.worse = nan\n", "tapewatch.toml:1: gate.worse = nan: no finite number"),
+        (
+            "[gate.lines]\nzscore = inf\n",
+            "tapewatch.toml:2: gate.lines.zscore = inf: no finite number",
+        ),
+        (
+            "[detector.zscore]\nz_score_threshold = inf\n",
+            "tapewatch.toml:2: detector.zscore.z_score_threshold = inf",
+        ),
+        (
+            "[source.kraken]\nsymbols = ['BTC/USD']\nattempts_window_s = inf\n",
+            "tapewatch.toml:3: source.kraken.attempts_window_s = inf: no finite number",
+        ),
+        (
+            "[source.kraken]\nsymbols = ['BTC/USD']\n[source.kraken.deadlines]\nping_s = 0\n",
+            "tapewatch.toml:4: source.kraken.deadlines.ping_s = 0: expected float >= 1.0",
+        ),
+        (
+            "[source.kraken]\nsymbols = ['BTC/USD']\nrest_url = 'foo'\n",
+            'tapewatch.toml:3: source.kraken.rest_url = "foo" is no address; write http://host or',
+        ),
         ("[detector]\nzscore = 3\n", "tapewatch.toml:2: write a table [detector.zscore]"),
         (
             "[gate.lines]\nzscor = 4\n",
@@ -237,6 +265,12 @@ def test_only_what_matters_for_outputs_is_recorded() -> None:
     one, two = loaded().config, loaded({"SESSION_DIR": "a/b"}).config
     assert effective(one) == effective(two)
     assert everything(one) != everything(two)
+
+
+def test_numbers_that_are_none_are_refused_on_the_command_line() -> None:
+    with pytest.raises(ConfigError, match="gate.worse = nan: no finite number"):
+        loaded(None, set_option("gate.worse=nan"))
+    assert loaded(None, set_option("gate.worse=-1")).config.gate.worse == -1.0
 
 
 def test_set_needs_a_key_and_a_value() -> None:

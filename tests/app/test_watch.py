@@ -1,7 +1,9 @@
 """A whole session: folder, files, words, endings."""
 
+import asyncio
 import json
 import pathlib
+import sqlite3
 
 import msgspec
 import pytest
@@ -12,6 +14,7 @@ from tapewatch.io import control
 from tapewatch.io.lock import SessionLock
 from tapewatch.model.errors import ConfigError, Refused, Retryable, SessionBusy
 from tapewatch.model.time import NS_PER_S
+from tapewatch.simulate.faults import parse
 from tapewatch.simulate.kraken import KrakenConfig
 from tapewatch.simulate.scenario import DEMO
 from tapewatch.sinks.terminal import Screen
@@ -157,3 +160,46 @@ def test_hostile_frames_change_nothing_but_counters(tmp_path: pathlib.Path) -> N
     assert {"malformed", "invalid"} <= kinds
     assert "NaN" not in told.out.getvalue()
     assert verified(tmp_path / "one").problems == ()
+
+
+HOUR_LATER = virtual_time.START_NS + 3600 * NS_PER_S
+
+
+def test_a_resumed_session_gives_the_account_of_the_whole(tmp_path: pathlib.Path) -> None:
+    watched(tmp_path)
+    told = watched(tmp_path, start_ns=HOUR_LATER)
+    view = known(tmp_path / "one").summary
+    assert view is not None
+    assert 58 < view.elapsed_s < 62  # two times 30 s; the hour between is not part of it
+    assert view.coverage > 0.9
+    assert any("resumed" in line and "after record" in line for line in told.lines)
+
+
+def test_a_kill_switch_released_between_two_starts_is_off_again(tmp_path: pathlib.Path) -> None:
+    control.write(tmp_path / "killswitch", "on", actor="test", reason="", now_ns=0)
+    assert watched(tmp_path).out.getvalue() == ""
+    control.write(tmp_path / "killswitch", "off", actor="test", reason="", now_ns=0)
+    assert watched(tmp_path, start_ns=HOUR_LATER).out.getvalue() != ""
+
+
+@pytest.mark.parametrize("faults", ["F11@6 F07@6.2:12", "F03@6:12 F36@0:60"])
+def test_a_passing_refusal_does_not_end_the_session(tmp_path: pathlib.Path, faults: str) -> None:
+    planted = tuple(parse(fault) for fault in faults.split())
+    scenario = msgspec.structs.replace(DEMO, faults=planted, anomalies=())
+    told = watched(tmp_path, market=KrakenConfig(symbols=("BTC/USD",), scenario=scenario))
+    assert "as planned" in "\n".join(told.lines)
+
+
+def test_a_locked_store_delays_alerts_and_loses_none(tmp_path: pathlib.Path) -> None:
+    """Another program holds the store while the first alert is raised."""
+
+    def hold(session: pathlib.Path) -> None:
+        lock = sqlite3.connect(session / "alerts.sqlite", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(6.0, lock.close)
+
+    told = watched(tmp_path, at={20.0: hold})
+    assert "locked" in "\n".join(told.lines)
+    assert "as planned" in "\n".join(told.lines)
+    assert all(alert.id in told.out.getvalue() for alert in alerts_of(tmp_path))
+    assert alerts_of(tmp_path)

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tapewatch.app.config import Config, assemble, set_option
 from tapewatch.app.replay import recorded
@@ -47,6 +47,7 @@ def watched(
     screen: Screen | None = None,
     market: KrakenConfig = QUICK,
     start_ns: int = virtual_time.START_NS,
+    at: Mapping[float, Callable[[pathlib.Path], None]] | None = None,
 ) -> Told:
     """Run one session in `folder / "one"`; what it said."""
     told = Told()
@@ -58,6 +59,8 @@ def watched(
         async with KrakenServer(market, clock) as server:
             config = settings(server, folder, *changes)
             watch = Watch(config, session, clock, screen or Screen(bell=False), told.streams)
+            for seconds, action in (at or {}).items():
+                asyncio.get_running_loop().call_later(seconds, action, session)
             await watch.run(asyncio.Event())
 
     virtual_time.run(main(), start_ns=start_ns)

@@ -2,12 +2,14 @@
 
 Order of one batch: append every input to the tape, step the engine, then, if anything is to be
 said, write it on the tape, make the tape durable, write the outbox row, and only then wake the
-sinks ("evidence before alarm"). Without alerts the tape is made durable every `COMMIT_S`.
+sinks ("evidence before alarm"). Without alerts the tape is made durable every `COMMIT_S`. While the
+disk or the store refuses, outputs wait here and are tried again; recording and detection go on.
 """
 
 import asyncio
 import random
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
@@ -21,9 +23,9 @@ from tapewatch.io.store import Store
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.io.worker import Sink, Worker
 from tapewatch.model import limits
-from tapewatch.model.errors import TapewatchError
+from tapewatch.model.errors import RecordingError, StoreError, TapewatchError
 from tapewatch.model.events import Event
-from tapewatch.model.inputs import Input, Timer
+from tapewatch.model.inputs import Command, Input, Timer
 from tapewatch.model.outputs import Alert, Fault, Output, Report
 
 DRAIN_S: Final = 5.0  # sinks get so long at the end; what is owed stays in the outbox
@@ -58,8 +60,13 @@ class Live:
         self._durable = [sink.name for sink in sinks if sink.durable]
         self._clock = clock
         self._on_events = on_events
-        self._committed_s = 0.0  # loop time of the last commit
+        self.trouble = ""  # why outputs are waiting, for people
         self.ended = False
+        self._committed_s = 0.0  # loop time of the last commit
+        self._retry_s = 0.0  # loop time before which a refusing disk is not asked again
+        self._waiting: list[Output] = []  # not durable yet, in order
+        self._hole = False  # frames are being left out of the recording
+        self._disk = ThreadPoolExecutor(1, "tape")  # its own: sinks must not keep it waiting
 
     async def run(self, sources: Sources, stop: asyncio.Event) -> None:
         """Watch until `stop` is set; then take in what has arrived and finish every delivery.
@@ -67,6 +74,7 @@ class Live:
         Raises the first thing that makes going on impossible: `Refused` from a venue, `TapeError`,
         `StoreError`.
         """
+        loop = asyncio.get_running_loop()
         for worker in self.workers:
             worker.start()
         try:
@@ -83,16 +91,19 @@ class Live:
             raise first_failure(failures) from failures
         finally:
             try:
-                self.tape.close()
+                await loop.run_in_executor(self._disk, self.tape.close)
             finally:
+                self._disk.shutdown(wait=False)
                 await asyncio.gather(*(worker.drain(DRAIN_S) for worker in self.workers))
 
     async def _pump(self, sources: Sources) -> None:
         while not self.ended or len(self.inbox):
             outputs = self.take(await self._batch())
-            await self._make_durable(outputs)
-            for worker in self.workers:
-                await worker.offer(outputs)
+            self._waiting += outputs
+            if await self._durable_now():
+                ready, self._waiting = self._waiting, []
+                for worker in self.workers:
+                    await worker.offer(ready)
             for output in outputs:
                 if isinstance(output, Fault) and output.ask is not None:
                     sources.serve(output)
@@ -110,31 +121,53 @@ class Live:
         outputs: list[Output] = []
         for item in batch:
             self._step(item, self.tape.append(item), outputs)
-            if self.tape.paused and isinstance(item, Timer):
-                resumed = self.tape.try_resume(item.ts_recv)
-                if resumed is not None:
-                    self._step(resumed[1], resumed[0], outputs)
+            if self.tape.paused:
+                self._pause(item, outputs)
         for output in outputs:
             self.ledger.see(output)
             if isinstance(output, Alert | Report):
                 self.tape.append_alert(_encode(output))
         return outputs
 
+    def _pause(self, item: Input, outputs: list[Output]) -> None:
+        """Frames are left out: say so on the tape, once, and look for space every second."""
+        if not self._hole:
+            self._hole = True
+            begin = Command(item.ts_recv, "tape", "unrecorded", "begin")
+            self._step(begin, self.tape.append(begin), outputs)
+        if isinstance(item, Timer):
+            resumed = self.tape.try_resume(item.ts_recv)
+            if resumed is not None:
+                self._hole = False
+                self._step(resumed[1], resumed[0], outputs)
+
     def _step(self, item: Input, seq: int, outputs: list[Output]) -> None:
         outputs.extend(self.engine.step(item, seq))
         self._on_events(self.engine.events)
 
-    async def _make_durable(self, outputs: Sequence[Output]) -> None:
-        """Commit the tape if something is to be said or it is time; alerts get outbox rows."""
+    async def _durable_now(self) -> bool:
+        """Commit the tape if something is to be said or it is time; alerts get outbox rows. False
+        while the disk or the store refuses. Raises what it says when too much is waiting."""
         loop = asyncio.get_running_loop()
-        urgent = any(isinstance(output, Alert | Report) for output in outputs)
+        alerts = [output for output in self._waiting if isinstance(output, Alert)]
+        urgent = bool(alerts) or any(isinstance(output, Report) for output in self._waiting)
+        if loop.time() < self._retry_s:
+            return False
         if not urgent and loop.time() - self._committed_s < limits.COMMIT_S:
-            return
-        await asyncio.to_thread(self.tape.commit, self._clock.now_ns())
-        self._committed_s = loop.time()
-        alerts = [output for output in outputs if isinstance(output, Alert)]
-        if alerts:
-            self.store.add(alerts, self._durable)
+            return True
+        try:
+            await loop.run_in_executor(self._disk, self.tape.commit, self._clock.now_ns())
+            self._committed_s = loop.time()
+            if alerts:
+                self.store.add(alerts, self._durable)
+        except (RecordingError, StoreError) as error:
+            if len(self._waiting) > limits.OUTPUTS_WAITING:
+                raise
+            self.trouble = str(error)
+            self._retry_s = loop.time() + limits.TIMER_S
+            return False
+        self.trouble = ""
+        return True
 
 
 def first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -18,7 +18,7 @@ from tapewatch.io.store import Store
 from tapewatch.io.tape_read import TapeReader
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.model.errors import ConfigError
-from tapewatch.model.inputs import Link
+from tapewatch.model.inputs import Command, Link
 from tapewatch.model.outputs import Alert, Report
 
 
@@ -43,21 +43,24 @@ def resume(
 ) -> int:
     """Replay the tape in `folder` into `engine` and `ledger`, which then speak of the whole
     session; returns how many alerts were late."""
-    known = {_name(line) for line in recorded(folder)}
-    late, up = 0, dict.fromkeys(engine.venues, False)
+    emitted = list(recorded(folder))
+    store.add([output for output in emitted if isinstance(output, Alert)], sinks)
+    known = {_name(output) for output in emitted}
+    late, up, whole = 0, dict.fromkeys(engine.venues, False), True
     for _, item, outputs in steps(TapeReader(folder), engine):
         if isinstance(item, Link):
             up[item.source] = item.state == "up"
+        elif isinstance(item, Command) and item.op == "unrecorded":
+            whole = False  # from here on the tape does not give what was seen live
         ledger.started_ns = min(ledger.started_ns, item.ts_recv)
         for output in outputs:
             ledger.see(output)
-            if isinstance(output, Alert | Report) and _name(output) not in known:
+            if isinstance(output, Alert | Report) and _name(output) not in known and whole:
                 tape.append_alert(msgspec.json.encode(output))
-                late += isinstance(output, Alert)
-        alerts = [output for output in outputs if isinstance(output, Alert)]
-        if alerts:
-            tape.commit(engine.now)
-            store.add(alerts, sinks)
+                tape.commit(engine.now)
+                if isinstance(output, Alert):
+                    store.add([output], sinks)
+                    late += 1
     for source in (source for source, connected in up.items() if connected):
         # The process died with the connection up: what came after its last record is a gap.
         link = Link(engine.now, source, "down", "the process ended")

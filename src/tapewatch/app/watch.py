@@ -7,6 +7,7 @@ account at the end. What happens to an input is `app.live`'s business.
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -18,19 +19,20 @@ from tapewatch.app.config import Config, effective
 from tapewatch.app.ledger import Ledger
 from tapewatch.app.live import Live, first_failure
 from tapewatch.app.resume import refuse_other_settings, resume
-from tapewatch.app.session import TAPE, write_summary
+from tapewatch.app.session import TAPE, forget_summary, write_summary
 from tapewatch.app.session_log import LogSink, session_log
 from tapewatch.app.sources import Sources
 from tapewatch.io.clock import Clock
 from tapewatch.io.control import KillSwitchFile, read
 from tapewatch.io.lock import SessionLock
 from tapewatch.io.store import Store
-from tapewatch.io.tape_check import verify
+from tapewatch.io.tape_check import Verification, verify
 from tapewatch.io.tape_frames import segment_files
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.model import limits
 from tapewatch.model.errors import Refused, TapewatchError
 from tapewatch.model.events import Event, Quote, Status, Trade
+from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
 from tapewatch.sinks.account import (
     FileSize,
@@ -57,6 +59,14 @@ class Streams(Struct, frozen=True):
     verbose: bool = False
 
 
+class Parts(Struct, frozen=True):
+    """What one process of a session works with."""
+
+    live: Live
+    files: SessionFiles
+    sources: Sources
+
+
 class Watch:
     """A session in the folder `folder`, which exists. Use as `await Watch(...).run(stop)`.
 
@@ -74,54 +84,57 @@ class Watch:
         self._lag_ns: int | None = None  # of the latest trade
         self._rejected: dict[str, str] = {}  # why, by instrument
         self._hopeless = asyncio.Event()
-        self._over = False  # the configured time has passed
+        self._ended = "stopped by you"
+        self._resumed = ""  # how, if this process goes on with an earlier one's session
+        self._failure: TapewatchError | None = None
         self.instruments = tuple(i for venue in config.venues for i in venue.instruments())
         self.ledger = Ledger(instruments=self.instruments, started_ns=clock.now_ns())
 
-    async def run(self, stop: asyncio.Event, ended: str = "stopped by you") -> None:
-        """Watch until `stop` is set or the configured time is over, then print the summary."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch until `stop` is set or the configured time is over, then print the summary.
+
+        Raises why it could not go on, after everything was closed in order.
+        """
         with SessionLock(self.folder, self.clock.now_ns()):
-            live, files = self._prepare()
+            parts = self._prepare()
+            ended = "by a mistake of ours"
             try:
-                await self._watch(live, files, stop)
-                if self._over:
-                    ended = "as planned"
+                await self._watch(parts, stop)
+                ended = self._ended
             except TapewatchError as error:
                 ended = str(error)
                 raise
             finally:
-                live.store.close()
-                view = self._summary(live, files, ended)
-                self._log.info("session.ended", how=ended, alerts=view.alerts, trades=view.trades)
-                files.close()
-                write_summary(self.folder, view)
-            for line in summary(view):
-                self.streams.say(line)
+                await self._finish(parts, ended)
+        if self._failure is not None:
+            raise self._failure
 
-    def _prepare(self) -> tuple[Live, SessionFiles]:
+    def _prepare(self) -> Parts:
         """Open everything; go on where an earlier process stopped, if there was one."""
-        plain = effective(self.config)
         tape_folder = self.folder / TAPE
         again = tape_folder.is_dir() and bool(segment_files(tape_folder))
         if again:
             refuse_other_settings(tape_folder, self.config)
-        tape = TapeWriter(tape_folder, config=plain, version=__version__)
-        store = Store(self.folder / STORE)
-        engine = engine_of(self.config)
-        sinks = [SessionFiles.name, Terminal.name]
-        late = resume(tape_folder, engine, tape, store, sinks, self.ledger) if again else 0
-        files = SessionFiles(self.folder, self.config.sink.files, alerts=self.ledger.alerts)
+        with ExitStack() as opened:
+            tape = TapeWriter(tape_folder, config=effective(self.config), version=__version__)
+            opened.callback(tape.close)
+            forget_summary(self.folder)
+            store = Store(self.folder / STORE)
+            opened.callback(store.close)
+            engine = engine_of(self.config)
+            sinks = [SessionFiles.name, Terminal.name]
+            late = resume(tape_folder, engine, tape, store, sinks, self.ledger) if again else 0
+            files = SessionFiles(self.folder, self.config.sink.files, alerts=self.ledger.alerts)
+            opened.pop_all()
+        shown = self.ledger.alerts - late
         terminal = Terminal(
-            self.streams.out,
-            self.streams.err,
-            self._screen,
-            prices=files.prices,
-            shown=self.ledger.alerts - late,
+            self.streams.out, self.streams.err, self._screen, prices=files.prices, shown=shown
         )
         self._log = session_log(lambda line: self._write(line, files), self.clock)
         self._log.info("session.started", name=self.folder.name, version=__version__)
         if again:
             self._log.info("session.resumed", after=tape.recovered.last, late_alerts=late)
+            self._resumed = f"after record {tape.recovered.last:,}, {late:,} late alerts"
         live = Live(
             engine,
             tape=tape,
@@ -131,7 +144,27 @@ class Watch:
             ledger=self.ledger,
             on_events=lambda events: self._on_events(events, files),
         )
-        return live, files
+        # The switch begins where an earlier process of the session left the gate.
+        switch = KillSwitchFile(self.config.kill_switch.path)
+        switch.state = engine.gate_state.kill
+        sources = Sources(self.config.venues, live.inbox, self.clock, switch)
+        return Parts(live, files, sources)
+
+    async def _finish(self, parts: Parts, ended: str) -> None:
+        """Close the rest and give the account. A disk that refuses even this is told, and does not
+        hide why the session ended."""
+        live, files = parts.live, parts.files
+        try:
+            live.store.close()
+            checked = await asyncio.to_thread(verify, self.folder / TAPE)
+            view = self._summary(parts, ended, checked)
+            self._log.info("session.ended", how=ended, alerts=view.alerts, trades=view.trades)
+            files.close()
+            for line in summary(view):
+                self.streams.say(line)
+            write_summary(self.folder, view)
+        except (TapewatchError, OSError) as error:
+            self.streams.say(f"The account of the session is incomplete: {clean(str(error))}")
 
     def _write(self, line: str, files: SessionFiles) -> None:
         files.note(line)
@@ -147,61 +180,58 @@ class Watch:
                 self._heard_ns = event.ts_recv
             elif isinstance(event, Quote):
                 self._heard_ns = event.ts_recv
-            elif isinstance(event, Status) and event.kind == "rejected" and event.instrument:
+            elif isinstance(event, Status) and event.kind == "rejected" and event.value:
                 self._rejected[event.instrument] = event.detail
-                if set(self._rejected) >= set(self.instruments):
+                if not self._heard_ns and set(self._rejected) >= set(self.instruments):
                     self._hopeless.set()
 
-    async def _watch(self, live: Live, files: SessionFiles, stop: asyncio.Event) -> None:
-        switch = KillSwitchFile(self.config.kill_switch.path)
-        switch.state = live.engine.gate_state.kill  # as an earlier process of the session left it
-        sources = Sources(self.config.venues, live.inbox, self.clock, switch)
+    async def _watch(self, parts: Parts, stop: asyncio.Event) -> None:
         try:
-            await self._together(live, files, sources, switch, stop)
+            await self._together(parts, stop)
         except BaseExceptionGroup as failures:
             raise first_failure(failures) from failures
 
-    async def _together(
-        self,
-        live: Live,
-        files: SessionFiles,
-        sources: Sources,
-        switch: KillSwitchFile,
-        stop: asyncio.Event,
-    ) -> None:
+    async def _together(self, parts: Parts, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(live.run(sources, stop), name="live")
+            running = group.create_task(parts.live.run(parts.sources, stop), name="live")
             beside = [
-                group.create_task(self._start(live, sources, stop), name="start"),
-                group.create_task(self._tape_trouble(live), name="tape"),
-                group.create_task(self._guard(), name="guard"),
-                group.create_task(self._report(live, files, switch), name="status"),
+                group.create_task(self._start(parts, stop), name="start"),
+                group.create_task(self._trouble(parts.live), name="trouble"),
+                group.create_task(self._guard(stop), name="guard"),
+                group.create_task(self._report(parts), name="status"),
             ]
             if self.config.session.lasts_s is not None:
-                beside.append(
-                    group.create_task(self._end(stop, self.config.session.lasts_s), name="duration")
-                )
+                ending = self._end(stop, self.config.session.lasts_s)
+                beside.append(group.create_task(ending, name="duration"))
             await running
             for task in beside:
                 task.cancel()
 
-    async def _start(self, live: Live, sources: Sources, stop: asyncio.Event) -> None:
-        """Wait for the first connection of every source, then say how things stand. Raises what
-        keeps a source from being reached at all."""
+    def _give_up(self, why: TapewatchError, stop: asyncio.Event) -> None:
+        """End in good order, with everything delivered; `run` raises `why` afterwards."""
+        self._failure, self._ended = why, str(why)
+        stop.set()
+
+    async def _start(self, parts: Parts, stop: asyncio.Event) -> None:
+        """Wait for the first connection of every source, then say how things stand; end the
+        session if a source cannot be reached at all."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         steps = [Step("ok", "config", f"{', '.join(d.name for d in self.config.detectors)}")]
         for venue in self.config.venues:
-            trouble = await sources.sockets[venue.name].tried()
+            trouble = await parts.sources.sockets[venue.name].tried()
             if stop.is_set():
                 return
             if trouble is not None:
-                raise trouble
+                self._give_up(trouble, stop)
+                return
             took_ms = (loop.time() - began) * 1000
             watched = ", ".join(venue.instruments())
             steps.append(Step("ok", "source", f"{watched} connected in {took_ms:.0f} ms"))
             self._log.info("source.connected", source=venue.name, ms=round(took_ms))
-        steps += self._steps(live)
+        if self._resumed:
+            steps.append(Step("ok", "resumed", self._resumed))
+        steps += self._steps(parts.live)
         for line in startup(__version__, self.folder.name, steps, banner=self.banner):
             self.streams.say(line)
 
@@ -217,38 +247,37 @@ class Watch:
             Step("ok" if kill == "off" else "bad", "kill switch", f"{kill} ({path})"),
         ]
 
-    async def _guard(self) -> None:
-        """End the session when the venue refuses every instrument: it would wait for ever."""
+    async def _guard(self, stop: asyncio.Event) -> None:
+        """End the session when the venue refuses every instrument for good, from the start."""
         await self._hopeless.wait()
-        raise Refused("; ".join(dict.fromkeys(self._rejected.values())))
+        self._give_up(Refused("; ".join(dict.fromkeys(self._rejected.values()))), stop)
 
-    async def _tape_trouble(self, live: Live) -> None:
-        """Say when the disk refuses the tape, and when it takes it again."""
+    async def _trouble(self, live: Live) -> None:
+        """Say when the disk or the store refuses, and when things go on."""
         told = ""
         while not live.ended:
             await asyncio.sleep(limits.TIMER_S)
-            trouble = live.tape.trouble
+            trouble = live.tape.trouble or live.trouble
             if trouble != told:
                 told = trouble
-                text = f"{trouble}." if trouble else "Recording goes on."
-                self.streams.say(text)
-                self._log.warning("tape.paused" if trouble else "tape.resumed", why=trouble)
+                self.streams.say(f"{trouble}." if trouble else "Recording goes on.")
+                self._log.warning("disk.refuses" if trouble else "disk.accepts", why=trouble)
 
     async def _end(self, stop: asyncio.Event, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        self._over = True
+        self._ended = "as planned"
         stop.set()
 
-    async def _report(self, live: Live, files: SessionFiles, switch: KillSwitchFile) -> None:
+    async def _report(self, parts: Parts) -> None:
         every_s = self.config.session.status_every_s
         while every_s > 0:
             await asyncio.sleep(every_s)
-            view = self._status(live, files, switch)
+            view = self._status(parts)
             self.streams.say(status_line(view))
-            files.status(status_block(view))
+            parts.files.status(status_block(view))
 
-    def _status(self, live: Live, files: SessionFiles, switch: KillSwitchFile) -> StatusView:
-        now = self.clock.now_ns()
+    def _status(self, parts: Parts) -> StatusView:
+        now, live = self.clock.now_ns(), parts.live
         last = self.ledger.last_alert
         return StatusView(
             now_ns=now,
@@ -262,14 +291,13 @@ class Watch:
             disk_free=shutil.disk_usage(self.folder).free,
             last_alert_ns=last.ts_alert_ns if last else None,
             last_alert_id=last.id if last else "",
-            files=_sizes(files),
-            kill_switch=switch.state,
+            files=_sizes(parts.files),
+            kill_switch=live.engine.gate_state.kill,
         )
 
-    def _summary(self, live: Live, files: SessionFiles, ended: str) -> SummaryView:
-        now = self.clock.now_ns()
+    def _summary(self, parts: Parts, ended: str, checked: Verification) -> SummaryView:
+        now, live = self.clock.now_ns(), parts.live
         biggest = self.ledger.biggest
-        checked = verify(self.folder / TAPE)
         tape_size = sum(file.stat().st_size for file in segment_files(self.folder / TAPE))
         tape = FileSize("tape", str(self.folder / TAPE), tape_size)
         return SummaryView(
@@ -284,7 +312,7 @@ class Watch:
             alerts=self.ledger.alerts,
             suppressed=self.ledger.suppressed,
             biggest=f"{biggest.instrument} {biggest.reason}" if biggest else "",
-            files=(tape, *_sizes(files)),
+            files=(tape, *_sizes(parts.files)),
             folder=str(self.folder),
             head=checked.head,
             problems=len(checked.problems),

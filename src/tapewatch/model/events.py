@@ -65,7 +65,7 @@ class Bar(Struct, frozen=True, gc=False, tag="bar"):
 
 StatusKind = Literal[
     "subscribed",  # the venue acknowledged a subscription
-    "rejected",  # the venue refused one
+    "rejected",  # the venue refused one; `value` 1: for good
     "ack_timeout",  # no answer to a subscription in time
     "no_data",  # acknowledged, but no first data in time
     "mute",  # the feed is silent although the venue's REST interface shows progress
@@ -84,7 +84,10 @@ StatusKind = Literal[
     "invalid",  # a row with an impossible value; it was dropped
     "unknown",  # a well-formed frame of a kind we do not know
     "lag",  # `value` seconds between the venue's time and ours
-    "clock",  # `value` seconds by which our clock is ahead of the venue's
+    "clock",  # ours is `value` seconds ahead of the venue's, or was set back by so much
+    "no_heartbeat",  # the venue's heartbeat is overdue
+    "no_answer",  # so is its answer to a request for missing trades
+    "unavailable",  # the venue refuses a request for now
     "rate_limited",  # the venue says we ask too much
     "unrecorded",  # inputs were received but not written (disk full)
 ]

@@ -47,7 +47,7 @@ class Command(Struct, frozen=True, gc=False, tag="command"):
     |---|---|
     | `kill` | `on`, `off` or `unknown` (the switch cannot be read) |
     | `reset_baseline` | instrument id |
-    | `unrecorded` | `n` inputs that were received but not recorded (disk full) |
+    | `unrecorded` | `begin`: frames are not recorded from here on; `n`: so many were not |
     """
 
     ts_recv: int

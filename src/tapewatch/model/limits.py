@@ -7,6 +7,7 @@ BATCH_INPUTS: Final = 256  # inputs stepped per turn of the event loop
 KEYS_PER_DETECTOR: Final = 10_000  # live states; the idlest is evicted and counted
 FRAME_BYTES: Final = 1 << 20  # one wire frame or HTTP body
 BOOK_DEPTH: Final = 1_000  # price levels a side
+OUTPUTS_WAITING: Final = 65_536  # outputs kept while the disk refuses their evidence
 SINK_QUEUE: Final = 10_000  # outputs waiting for one sink
 TRADE_ID_RING: Final = 4_096  # recent trade keys kept for de-duplication
 GAP_RANGES: Final = 64  # open holes in a trade id sequence, per instrument

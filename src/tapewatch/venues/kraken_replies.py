@@ -80,12 +80,13 @@ def accepted(reading: Reading, market: Market | None, channel: str) -> None:
 def refused(reading: Reading, markets: Iterable[Market | None], channel: str, error: Any) -> None:
     """A subscription was refused: for good, or to be asked for again when its deadline passes."""
     text = spoken(error)
+    final = PERMANENT in text
     for market in markets:
         subscription = None if market is None else market.subscription(channel)
         if subscription is not None:
             subscription.acked = False
-            subscription.refused = PERMANENT in text
-        reading.say("rejected", market, text, channel=clean(channel))
+            subscription.refused = final
+        reading.say("rejected", market, text, channel=clean(channel), value=float(final))
 
 
 def error_v2(reading: Reading, message: dict[str, Any]) -> None:
