@@ -171,7 +171,8 @@ def test_a_full_disk_pauses_the_recording_and_nothing_else(small_disk: pathlib.P
     assert jump, "the alarm raised while the disk was full is on the tape"
     assert jump[0].id in told.out.getvalue()
     counted = [item for _, item in TapeReader(one / "tape").inputs() if isinstance(item, Command)]
-    assert [item.op for item in counted] == ["unrecorded"]
-    assert int(counted[0].argument) > 100
+    assert [item.op for item in counted] == ["unrecorded", "unrecorded"]
+    assert counted[0].argument == "begin"
+    assert int(counted[1].argument) > 100
     assert verified(one).problems == ()
     assert known(one).summary is not None
