@@ -26,6 +26,7 @@ BANNED_NAMES = {"common", "handler", "handlers", "helper", "helpers", "manager",
 BROAD_EXCEPT = {  # where code of others runs, and where the last word to the user is said
     SRC + "app/cli/main.py",
     SRC + "engine/detecting.py",
+    SRC + "engine/engine.py",
     SRC + "io/worker.py",
 }
 ENDLESS = {  # loops that end by cancellation, or as soon as chance allows

@@ -16,8 +16,11 @@ import pytest
 from tapewatch.app.cli import main as command_line
 from tapewatch.app.cli import output
 from tapewatch.app.cli.main import COMMANDS, tapewatch
-from tapewatch.app.environment import ABSENT, ALIASES
+from tapewatch.app.config import assemble, effective
+from tapewatch.app.environment import ABSENT, ALIASES, Setting
+from tapewatch.io.tape_file import TapeFile
 from tapewatch.model.errors import ConfigError, Refused, Retryable
+from tapewatch.model.inputs import Frame
 
 COVERAGE: Final = ("COVERAGE_PROCESS_START", "COVERAGE_FILE")
 
@@ -353,3 +356,36 @@ def test_a_crash_keeps_its_traceback_in_a_file(
     ]
     assert "Traceback" in file.read_text()
     assert "Traceback" in run("-v", "version", code=1).stderr
+
+
+@pytest.mark.parametrize("device", ["/dev/full", ""])
+def test_an_output_that_takes_nothing(tmp_path: pathlib.Path, device: str) -> None:
+    rows = "".join(
+        f'{{"trade":{{"instrument":"kraken:BTC/USD","ts_event":{at},"price":1.0,"size":1.0,'
+        f'"trade_id":"{at}"}}}}\n'
+        for at in range(1_763_870_312_000_000_000, 1_763_870_312_000_000_400)
+    )
+    folder = tmp_path / "s" / "tape"
+    folder.mkdir(parents=True)
+    config, _ = assemble([Setting(("source", "ndjson", "ids"), ["kraken:BTC/USD"], "test")])
+    with TapeFile(folder / "000001.tape", config=effective(config), version="0") as tape:
+        for number, row in enumerate(rows.splitlines()):
+            tape.append(Frame(1_763_870_312_000_000_000 + number, "ndjson", row.encode()))
+    reader, gone = os.pipe()
+    os.close(reader)
+    out = os.open(device, os.O_WRONLY) if device else gone
+    for words in (
+        ("session", "export", str(tmp_path / "s"), "--what", "trades"),
+        ("session", "export", str(tmp_path / "s"), "--what", "trades", "--format", "csv"),
+        ("replay", str(tmp_path / "s"), "--json"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "tapewatch", *words], stdout=out, stderr=subprocess.PIPE,
+            text=True, timeout=60, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert ("cannot be written: No space left on device. [1]" in done.stderr) == bool(device)
+        assert "mistake" not in done.stderr
+        assert "Exception" not in done.stderr
+    for fd in {out, gone}:
+        os.close(fd)

@@ -268,7 +268,7 @@ def test_only_what_matters_for_outputs_is_recorded() -> None:
 
 
 def test_numbers_that_are_none_are_refused_on_the_command_line() -> None:
-    with pytest.raises(ConfigError, match="gate.worse = nan: no finite number"):
+    with pytest.raises(ConfigError, match=r"gate\.worse = nan: no finite number"):
         loaded(None, set_option("gate.worse=nan"))
     assert loaded(None, set_option("gate.worse=-1")).config.gate.worse == -1.0
 

@@ -23,7 +23,7 @@ from tapewatch.io.tape_read import TapeReader
 from tapewatch.io.tape_records import AlertRecord, alert_record
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.model.errors import ReplayMismatch
-from tapewatch.model.inputs import Command, Frame, Input
+from tapewatch.model.inputs import Command, Frame, Input, Timer
 from tapewatch.model.outputs import Alert, Output, Report, Resolved
 from tapewatch.model.time import NS_PER_S
 from tapewatch.simulate.kraken import KrakenConfig
@@ -209,3 +209,40 @@ def test_a_replay_names_what_differs_from_the_record(
                 out.put(record)
     with pytest.raises(ReplayMismatch, match="severity was info, is page"):
         check(changed, storm.engine())
+
+
+def test_a_record_that_lacks_alerts_does_not_agree(tmp_path: pathlib.Path) -> None:
+    """Ten alerts, of which the first three are on a closed tape, long before its end."""
+    watched(tmp_path, "session.duration_s=62")
+    whole = tmp_path / "one" / "tape"
+    lacking = tmp_path / "lacking.tape"
+    config, kept = TapeReader(whole).header.config, 0
+    with TapeFile(lacking, config=config, version="test") as out:
+        for record in TapeReader(whole).records():
+            if isinstance(record, AlertRecord):
+                kept += 1
+                if kept > 3:  # its number on the tape stays in use: alerts say where they are
+                    out.append(Timer(1))
+                    continue
+            out.put(record)
+    assert kept > 3
+    with pytest.raises(ReplayMismatch, match="the record lacks what input"):
+        check(lacking, engine_of(configured(lacking)))
+
+
+def test_nothing_is_compared_where_inputs_were_not_recorded(
+    storm: Session, tmp_path: pathlib.Path
+) -> None:
+    paused, notes, told = tmp_path / "paused.tape", list[str](), 0
+    with TapeFile(paused, config={}, version="test") as out:
+        for record in TapeReader(storm.tape).records():
+            if told >= 2 and not isinstance(record, AlertRecord):
+                break
+            told += isinstance(record, AlertRecord)
+            out.put(record)
+        out.append(Command(1, "tape", "unrecorded", "begin"))
+        out.append_alert(b'{"type":"alert"}')
+    assert check(paused, storm.engine(), notes.append) == told
+    assert notes == [
+        f"from record {out.seq - 1:,} on nothing can be compared: inputs were not recorded"
+    ]

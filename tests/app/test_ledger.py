@@ -1,6 +1,9 @@
 """The account of a session adds up."""
 
+import pytest
+
 from tapewatch.app.ledger import Ledger
+from tapewatch.model import limits
 from tapewatch.model.outputs import Fault
 from tapewatch.model.time import NS_PER_S
 
@@ -60,3 +63,28 @@ def test_filled_gaps_are_told_apart_but_still_count() -> None:
     book = ledger(link("up", 0), gap(BTC, 10, 11), Fault("gap_filled", "kraken", BTC, at(12)))
     assert (book.gaps, book.filled) == (1, 1)
     assert book.coverage(at(100)) < 1.0
+
+
+def test_a_session_without_any_connection_covers_nothing() -> None:
+    book = ledger(link("down", 1))
+    assert (book.coverage(at(10)), book.lost_s(at(10))) == (0.0, 10.0)
+
+
+def test_a_dead_link_is_lost_from_the_last_sign_of_life_on() -> None:
+    down = Fault("link_down", "kraken", "", at(15), since_ns=at(10))
+    assert ledger(link("up", 0), down, link("up", 16)).lost_s(at(100)) == 6.0
+
+
+def test_spans_that_overlap_or_touch_become_one() -> None:
+    book = ledger(link("up", 0), gap(BTC, 20, 22), gap(BTC, 10, 12), gap(BTC, 12, 14))
+    assert [(span.start, span.end) for span in book.spans] == [(at(10), at(14)), (at(20), at(22))]
+    assert book.gaps == 3
+
+
+def test_the_account_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOST_SPANS", 3)
+    holes = [gap(BTC, start, start + 1) for start in (10, 20, 30, 33)]
+    book = ledger(link("up", 0), *holes, gap(ETH, 40, 41))
+    assert [(span.key, span.start, span.end) for span in book.spans] == [
+        (BTC, at(10), at(21)), (BTC, at(30), at(34)), (ETH, at(40), at(41)),
+    ]  # fmt: skip

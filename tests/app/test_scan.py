@@ -338,6 +338,15 @@ def test_it_ends_quietly_when_nobody_reads_any_more(tmp_path: pathlib.Path) -> N
     assert (process.returncode, err) == (0, b"")
 
 
+def test_a_pipe_on_standard_input_ends_with_its_writer() -> None:
+    done = subprocess.run(
+        [*COMMAND, "--stdin", "--follow", "--show-all"], input=(NORMAL + "\n").encode(),
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.startswith(b'{"sequence":1,')
+
+
 def test_a_terminal_is_not_read_by_mistake() -> None:
     ours, theirs = os.openpty()
     done = subprocess.run(COMMAND, stdin=theirs, capture_output=True, timeout=60, check=False)

@@ -1,5 +1,7 @@
 """Session folders: names, finding, and texts when they cannot be made."""
 
+import io
+import json
 import os
 import pathlib
 import stat
@@ -44,7 +46,8 @@ def record(folder: pathlib.Path) -> str:
         tape.append(Frame(at, "ndjson", text.encode()))
     tape.append(Timer(NOW + NS_PER_S))
     tape.append_alert(b'{"schema":"tapewatch.alert/1"}')
-    return tape.close()
+    tape.close()
+    return tape.head
 
 
 def test_names(tmp_path: pathlib.Path) -> None:
@@ -114,6 +117,25 @@ def test_verification_uses_the_hash_of_the_summary(tmp_path: pathlib.Path) -> No
     assert session.verified(tmp_path / "s").ok
     session.write_summary(tmp_path / "s", replace(VIEW, head="0" * 64))
     assert not session.verified(tmp_path / "s").ok
+
+
+def test_the_account_of_an_earlier_end_is_forgotten(tmp_path: pathlib.Path) -> None:
+    record(tmp_path / "s")
+    session.forget_summary(tmp_path / "s")  # there need not be one
+    session.write_summary(tmp_path / "s", replace(VIEW, head="0" * 64))
+    session.forget_summary(tmp_path / "s")
+    assert session.known(tmp_path / "s").summary is None
+    assert session.verified(tmp_path / "s").ok
+
+
+@pytest.mark.parametrize("what", ["trades", "events"])
+def test_exported_lines_name_their_schema(tmp_path: pathlib.Path, what: exporting.What) -> None:
+    record(tmp_path / "s")
+    out = io.StringIO()
+    assert exporting.export_rows(tmp_path / "s" / "tape", what, "ndjson", out) == 3
+    row = json.loads(out.getvalue().splitlines()[0])
+    assert (row["schema"], row["v"]) == (f"tapewatch.{what[:-1]}/1", 1)
+    assert row["price"] == 1.0
 
 
 def test_rows_come_out_again(tmp_path: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapewatch.detect.staleness import Staleness
 from tapewatch.engine.engine import Engine
 from tapewatch.engine.snapshot import restore, snapshot
 from tapewatch.gate.gate import Gate
@@ -15,10 +16,11 @@ from tapewatch.model import limits
 from tapewatch.model.errors import DecodeError, TapeError
 from tapewatch.model.events import Event, Status, Trade
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
-from tapewatch.model.outputs import Alert, Fault, Observation, Output
+from tapewatch.model.outputs import Alert, Fault, Observation, Output, Resolved
 from tapewatch.model.time import NS_PER_S
 
 T0 = 1_763_700_000 * NS_PER_S
+BUG_NS = T0 + 7
 
 
 class ToyMemory(msgspec.Struct):
@@ -39,6 +41,8 @@ class ToyVenue(msgspec.Struct, frozen=True):
         state.frames += 1
         if frame.data == b"?":
             raise DecodeError("what?")
+        if frame.data == b"bug":
+            raise KeyError("who?\n")
         symbol, _, price = frame.data.decode().partition(" ")
         if symbol == "*":
             yield Status("toy", "", frame.ts_recv, frame.ts_recv, "halted")
@@ -52,9 +56,13 @@ class ToyVenue(msgspec.Struct, frozen=True):
 
     def on_link(self, state: ToyMemory, link: Link, /) -> Iterable[Event]:
         state.links += 1
+        if link.reason == "bug":
+            raise ZeroDivisionError
         return ()
 
     def on_timer(self, state: ToyMemory, now: int, /) -> Iterable[Event]:
+        if now == BUG_NS:
+            raise RecursionError
         return ()
 
 
@@ -122,6 +130,23 @@ def test_a_frame_that_cannot_be_read_is_a_fault_and_counted() -> None:
     assert (fault.kind, fault.detail) == ("malformed", "what?")
 
 
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (Frame(T0, "toy", b"bug"), r"toy failed: KeyError: 'who?\n'"),
+        (Link(T0, "toy", "up", "bug"), "toy failed: ZeroDivisionError: "),
+        (Timer(BUG_NS), "toy failed: RecursionError: "),
+    ],
+)
+def test_a_bug_of_a_venue_is_a_fault_and_the_engine_goes_on(item: Input, said: str) -> None:
+    target = engine()
+    fault = target.step(item)[-1]
+    assert isinstance(fault, Fault)
+    assert (fault.kind, fault.source, fault.detail) == ("malformed", "toy", said)
+    assert target.counts == {"Status": 1}
+    assert len(run(target, [frame("A 1", 1), frame("A 9", 2)])) == 3
+
+
 def test_a_frame_of_an_unknown_source_is_a_fault() -> None:
     (fault,) = engine().step(frame("A 1", source="elsewhere"))
     assert isinstance(fault, Fault)
@@ -139,6 +164,65 @@ def test_engine_time_never_steps_back() -> None:
     target.step(Timer(T0 + 10))
     target.step(Timer(T0))
     assert target.now == T0 + 10
+
+
+HOUR = 3600
+
+
+def silences(inputs: Iterable[Input]) -> list[float | None]:
+    target = Engine([ToyVenue()], [Staleness()])
+    outputs = run(target, inputs)
+    return [o.score for o in outputs if isinstance(o, Observation) and o.cause == "silence"]
+
+
+def test_a_dead_feed_is_found_although_the_clock_was_set_back() -> None:
+    alive = [frame("A 1", at) for at in range(10)]
+    dead = [Timer(T0 + (10 + at) * NS_PER_S) for at in range(200)]
+    back = [Timer(timer.ts_recv - HOUR * NS_PER_S) for timer in dead]
+    assert silences([*alive, *dead])
+    assert len(silences([*alive, *back])) == len(silences([*alive, *dead]))
+
+
+def test_a_long_silence_is_one_incident_and_the_next_one_is_another() -> None:
+    target = Engine([ToyVenue()], [Staleness()], Gate(cooldown_s=10_000, quiet_s=300))
+    inputs: list[Input] = [frame("A 1")]
+    for at in range(2000):
+        inputs.append(Timer(T0 + at * NS_PER_S))
+        if 1000 <= at <= 1500 and at % 50 == 0:
+            inputs.append(frame("A 1", at))
+    told = [
+        (type(out).__name__, (target.now - T0) // NS_PER_S, out.incident)
+        for item in inputs
+        for out in target.step(item)
+        if isinstance(out, Alert | Resolved) and out.cause == "silence"
+    ]
+    assert [what[:2] for what in told] == [("Alert", 121), ("Resolved", 1301), ("Alert", 1621)]
+    assert told[0][2] == told[1][2] != told[2][2]
+
+
+def test_a_clock_that_is_set_back_is_told_once_and_time_goes_on() -> None:
+    target = engine()
+    outputs = run(target, [frame("A 1", HOUR), *(frame("A 1", at) for at in range(5))])
+    faults = [out for out in outputs if isinstance(out, Fault)]
+    assert [(f.kind, f.source, f.value) for f in faults] == [("clock", "toy", float(HOUR))]
+    assert target.now == T0 + (HOUR + 4) * NS_PER_S
+    (event,) = target.events
+    assert isinstance(event, Trade)
+    assert event.ts_recv == target.now
+    again = engine()
+    restore(again, snapshot(target))
+    assert run(again, [frame("A 1", 5)]) == run(target, [frame("A 1", 5)])
+    assert again.now == target.now == T0 + (HOUR + 5) * NS_PER_S
+    run(target, [frame("A 1", HOUR + 6)])  # the clock is right again
+    assert target.now == T0 + (HOUR + 6) * NS_PER_S
+
+
+def test_inputs_a_little_out_of_order_stay_as_they_are() -> None:
+    target = engine()
+    assert not [o for o in run(target, [Timer(T0 + NS_PER_S), frame("A 1")]) if o.kind == "clock"]
+    (event,) = target.events
+    assert isinstance(event, Trade)
+    assert event.ts_recv == T0
 
 
 def test_a_timer_reaches_every_live_state_and_only_those() -> None:
@@ -180,10 +264,14 @@ def test_reset_baseline_starts_the_key_afresh() -> None:
 def test_the_idlest_key_is_evicted_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "KEYS_PER_DETECTOR", 2)
     target = engine()
-    outputs = run(target, [frame("A 1"), frame("B 1"), frame("A 2"), frame("C 1")])
+    inputs = [frame("A 1"), frame("B 1"), frame("A 2"), Timer(T0), frame("*"), frame("C 1")]
+    target.gate_state.stale = {"toy:A": "jump", "toy:B": "jump"}
+    outputs = run(target, inputs)
     assert [(o.kind, o.instrument) for o in outputs if isinstance(o, Fault)] == [
-        ("keys_evicted", "toy:B")
+        ("halted", ""),
+        ("keys_evicted", "toy:B"),
     ]
+    assert target.gate_state.stale == {"toy:A": "jump", "toy:*!": "halted"}
 
 
 def test_unrecorded_inputs_are_told() -> None:

@@ -10,6 +10,7 @@ from tapewatch.gate.gate import (
     Gate,
     GateState,
     judge,
+    on_forget,
     on_kill,
     on_link,
     on_status,
@@ -117,6 +118,42 @@ def test_a_quiet_incident_resolves_with_its_counts() -> None:
         5.0,
     )
     assert state.incidents == {}
+
+
+def silence(seconds: float, *, onset: float = 0.0) -> Observation:
+    return seen(seconds / 120, at=onset + seconds, cause="silence", line=1.0, onset_ns=T0)
+
+
+def timers(gate: Gate, state: GateState, start: int, end: int) -> list[Output]:
+    return [out for at in range(start, end) for out in on_timer(gate, state, T0 + at * NS_PER_S)]
+
+
+def test_a_silence_is_one_incident_until_it_has_been_over_for_the_quiet_time() -> None:
+    gate, state = Gate(cooldown_s=10_000, quiet_s=300), GateState()
+    alert = only_alert(ask(gate, state, silence(120), 120))
+    assert timers(gate, state, 120, 600) == []
+    assert reason(ask(gate, state, silence(600), 600)) == Reason.ALREADY_SHOWN
+    assert timers(gate, state, 600, 1000) == []
+    ask(gate, state, seen(8.0, cause="resumed", line=1.0), 1000)
+    assert timers(gate, state, 1000, 1200) == []
+    # It flaps: still the same incident, and the quiet time begins anew when it is over.
+    assert reason(ask(gate, state, silence(120, onset=1080), 1200)) == Reason.ALREADY_SHOWN
+    ask(gate, state, seen(1.0, cause="resumed", line=1.0), 1210)
+    resolved = timers(gate, state, 1210, 2000)
+    silences = [out for out in resolved if isinstance(out, Resolved) and out.cause == "silence"]
+    assert [(out.incident, out.alerts) for out in silences] == [(alert.incident, 1)]
+    assert silences[0].ts_ns == T0 + 1210 * NS_PER_S
+
+
+def test_a_silence_ends_with_the_memory_of_the_detector_that_reported_it() -> None:
+    gate, state = Gate(quiet_s=300), GateState()
+    only_alert(ask(gate, state, silence(120), 120))
+    on_forget(state, "driftlock", BTC)
+    assert state.stale
+    assert timers(gate, state, 120, 1000) == []
+    on_forget(state, "zscore", BTC)
+    assert not state.stale
+    assert len(timers(gate, state, 1000, 1001)) == 1
 
 
 def test_nothing_is_judged_before_its_baseline_is_ready() -> None:

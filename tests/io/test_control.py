@@ -29,6 +29,8 @@ def poll(switch: KillSwitchFile) -> str | None:
         (b'{"active":1}', "kill unknown"),
         (b'{"active":tru', "kill unknown"),
         (b"\xff\xfe", "kill unknown"),
+        (b'{"active":true,"actor":"\xff"}', "kill unknown"),
+        (b'{"more":' + b"[" * 4_000, "kill unknown"),
         (b"o" + b"n" * 10_000, "kill unknown"),
     ],
 )
@@ -46,6 +48,16 @@ def test_a_missing_file_is_off_and_changes_come_once(tmp_path: pathlib.Path) -> 
     assert [poll(switch), poll(switch)] == ["kill on", None]
     path.unlink()
     assert [poll(switch), poll(switch)] == ["kill off", None]
+
+
+def test_what_an_earlier_process_passed_on_is_no_change(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "kill"
+    path.write_text("on")
+    switch = KillSwitchFile(path, "on")
+    assert poll(switch) is None
+    path.unlink()
+    assert poll(switch) == "kill off"
+    assert poll(KillSwitchFile(path, state="unknown")) == "kill off"
 
 
 def test_unreadable_once_is_forgiven_twice_is_unknown(tmp_path: pathlib.Path) -> None:

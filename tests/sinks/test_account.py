@@ -72,6 +72,16 @@ def test_the_status_line() -> None:
     )
 
 
+def test_one_is_not_many() -> None:
+    assert "· 1 trade · 1 alert ·" in status_line(replace(STATUS, trades=1, alerts=1))
+
+
+def test_paths_are_given_as_a_shell_takes_them() -> None:
+    folder = "/srv/sessions/with a long name/" + "x" * 60
+    lines = summary(replace(SUMMARY, folder=folder))
+    assert lines[-1] == f"  next      tapewatch session show '{folder}'"
+
+
 def test_the_status_line_tells_when_the_disk_gets_full() -> None:
     assert "disk 1.0 GB free" in status_line(replace(STATUS, disk_free=1 << 30))
 
@@ -112,11 +122,13 @@ def test_the_summary() -> None:
         "  files     raw 15.2 MB · tape 1.1 MB",
         "  folder    logs/session_1763717220",
         "  verify    chain ok, head 9f31c20000000000",
-        "  next      tapewatch session show session_1763717220",
+        "  next      tapewatch session show logs/session_1763717220",
     ]
     assert all(len(line) <= 80 for line in summary(SUMMARY))
 
 
 def test_a_damaged_tape_is_not_called_ok() -> None:
     broken = replace(SUMMARY, problems=2)
-    assert "  verify    2 problems: tapewatch session verify session_1763717220" in summary(broken)
+    assert "  verify    2 problems: tapewatch session verify logs/session_1763717220" in summary(
+        broken
+    )

@@ -65,6 +65,20 @@ def test_counted_things_have_their_unit() -> None:
     assert "   because  gap 3 times  lag +1.5" in card(replace(ALERT, contributions=counted), 1)
 
 
+def test_once() -> None:
+    counted = (Contribution("gap", 1.0, unit="times"),)
+    assert "   because  gap once" in card(replace(ALERT, contributions=counted), 1)
+
+
+def test_what_a_timer_tells_has_no_trade_time_and_no_lag() -> None:
+    told = replace(
+        ALERT, ts_event_ns=ALERT.ts_alert_ns, data_verdict=DataVerdict("stale", lag_ms=0.0)
+    )
+    lines = card(told, 1)
+    assert "   when     09:30:52.418 +00:00" in lines
+    assert "   trust    the feed is stale" in lines
+
+
 def test_in_ascii_it_is_as_wide() -> None:
     lines = card(ALERT, 1)
     assert [len(ascii_text(line)) for line in lines] == [len(line) for line in lines]

@@ -137,7 +137,7 @@ def test_heartbeats_stop() -> None:
     feed.wait(2)
     found = asks(feed.wait(5, beat=False))
     assert found == []
-    assert asks(feed.wait(2, beat=False)) == [("no_data", "heartbeat", "reconnect")]
+    assert asks(feed.wait(2, beat=False)) == [("no_heartbeat", "heartbeat", "reconnect")]
     assert asks(feed.wait(2, beat=False)) == []
 
 
@@ -285,9 +285,43 @@ def test_configuration_is_checked() -> None:
     table = {"symbols": ["XBT/USD"], "depth": 25, "deadlines": {"ack_s": 2}}
     kraken = msgspec.convert(table, Kraken)
     assert (kraken.symbols, kraken.deadlines.ack_s) == (("BTC/USD",), 2.0)
-    for wrong in ({"depth": 27}, {"chanels": []}, {"deadlines": {"ack": 1}}, {"attempts": 0}):
+    for wrong in (
+        {"depth": 27},
+        {"chanels": []},
+        {"deadlines": {"ack": 1}},
+        {"deadlines": {"ping_s": 0}},
+        {"deadlines": {"quiet_s": 0}},
+        {"deadlines": {"silence_s": float("nan")}},
+        {"attempts": 0},
+    ):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert({"symbols": ["BTC/USD"], **wrong}, Kraken)
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("url", "ws://127.0.0.1:99999"),
+        ("url", "ws://127.0.0.1:0"),
+        ("url", "ws://[::1"),
+        ("url", "ws://a..b/"),
+        ("url", "ws://a b/"),
+        ("url", "ws:///v2"),
+        ("url", "http://localhost"),
+        ("rest_url", "foo"),
+        ("rest_url", ""),
+        ("rest_url", "wss://localhost"),
+        ("rest_url", "http://localhost:port"),
+    ],
+)
+def test_addresses_that_nobody_can_connect_to(name: str, url: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} = .* is no address"):
+        msgspec.convert({"symbols": ["BTC/USD"], name: url}, Kraken)
+
+
+def test_addresses() -> None:
+    for host in ("localhost", "127.0.0.1:8080", "[::1]:443/v2", "ws.kraken.com/v2"):
+        Kraken(symbols=("BTC/USD",), url=f"ws://{host}", rest_url=f"https://{host}")
 
 
 def test_listed_pairs() -> None:

@@ -240,7 +240,8 @@ def test_our_clock_does_not_make_a_socket_mute() -> None:
         (["EGeneral:Too many requests"], "rate_limited"),
         (["EAPI:Rate limit exceeded"], "rate_limited"),
         (["EService:Throttled: 1763700000"], "rate_limited"),
-        (["EService:Unavailable"], "rejected"),
+        (["EService:Unavailable"], "unavailable"),
+        (["EGeneral:Internal error"], "unavailable"),
         (["EQuery:Unknown asset pair"], "rejected"),
     ],
 )

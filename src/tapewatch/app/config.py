@@ -5,6 +5,7 @@ file, defaults. A default stands in the struct that uses it and nowhere else. Va
 where they are used as well: the plug-ins build themselves from their tables.
 """
 
+import math
 import os
 import pathlib
 import re
@@ -47,6 +48,12 @@ class Session(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     duration_s: Seconds = 0.0
     status_every_s: Seconds = 900.0
     test_mode: bool = False
+
+    def __post_init__(self) -> None:
+        if 0.0 < self.status_every_s < 1.0:
+            raise ConfigError(
+                f"status_every_s = {self.status_every_s:g} is below 1; 0 switches it off"
+            )
 
     @property
     def lasts_s(self) -> float | None:
@@ -213,7 +220,7 @@ def _fit(kind: type[Struct], table: Any, path: str, origins: dict[str, str]) -> 
         raise _wrong(origins, path, f"write a table [{path}]")
     plain = _from_text(kind, table, path, origins)
     try:
-        return msgspec.convert(plain, kind, strict=False)
+        fitted = msgspec.convert(plain, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _explained(error, kind, table, path, origins) from error
     except ConfigError as error:
@@ -222,6 +229,11 @@ def _fit(kind: type[Struct], table: Any, path: str, origins: dict[str, str]) -> 
             raise _wrong(origins, f"{path}.{name}", f"{path}.{error}") from error
         sentence = str(error)[:1].isupper()  # it says itself what it is about
         raise _wrong(origins, path, str(error) if sentence else f"{path}: {error}") from error
+    for setting in flatten(msgspec.to_builtins(fitted), (path,), lambda _: ""):
+        if isinstance(setting.value, float) and not math.isfinite(setting.value):
+            full = ".".join(setting.path)
+            raise _wrong(origins, full, f"{full} = {setting.value}: no finite number")
+    return fitted
 
 
 def _explained(

@@ -80,7 +80,8 @@ def export_rows(tape: pathlib.Path, what: What, form: Format, out: TextIO) -> in
         rows = (line for _, line in TapeReader(tape).alerts())
     else:
         found = trades(tape) if what == "trades" else events(tape)
-        rows = (msgspec.json.encode(event) for event in found)
+        opening = f'{{"schema":"tapewatch.{what[:-1]}/1","v":1,'.encode()
+        rows = (opening + msgspec.json.encode(event)[1:] for event in found)
     count = 0
     for row in rows:
         out.write(f"{json_text(row)}\n")

@@ -4,8 +4,11 @@ Every figure of the status line and of the summary comes from here, and here fro
 outputs alone, so a replayed tape gives the same account as the live session.
 """
 
+from itertools import pairwise
+
 from msgspec import Struct, field
 
+from tapewatch.model import limits
 from tapewatch.model.inputs import STOPPED
 from tapewatch.model.outputs import Alert, Fault, Output, Report, Suppressed
 from tapewatch.model.time import NS_PER_S
@@ -78,22 +81,33 @@ class Ledger(Struct):
             case "link_down":
                 if self.connects and source not in self.down:
                     self.gaps += 1
-                    self.down[source] = fault.ts_ns
+                    self.down[source] = fault.since_ns or fault.ts_ns
             case "gap" | "mute":
                 self.gaps += 1
-                self.spans.append(
-                    Span(fault.instrument, fault.since_ns or fault.ts_ns, fault.ts_ns)
-                )
+                self._lose(Span(fault.instrument, fault.since_ns or fault.ts_ns, fault.ts_ns))
             case "gap_filled":
                 self.filled += 1
 
     def _close(self, source: str, now: int) -> None:
         since = self.down.pop(source, None)
         if since is not None:
-            self.spans.append(Span(source, since, now))
+            self._lose(Span(source, since, now))
+
+    def _lose(self, span: Span) -> None:
+        """Add a span. When there are too many, the two that are closest become one: the account
+        then says that more was lost than was."""
+        self.spans = _merged([*self.spans, span])
+        if len(self.spans) > limits.LOST_SPANS:
+            pairs = [(a, b) for a, b in pairwise(self.spans) if a.key == b.key]
+            if pairs:
+                first, second = min(pairs, key=lambda pair: pair[1].start - pair[0].end)
+                at = self.spans.index(first)
+                self.spans[at : at + 2] = [Span(first.key, first.start, second.end)]
 
     def lost_s(self, now: int) -> float:
         """Seconds without complete data, averaged over the instruments watched."""
+        if not self.connects:
+            return self.elapsed_s(now)
         spans = [*self.spans, *(Span(key, since, now) for key, since in self.down.items())]
         watched = self.instruments or ("",)
         return sum(_union_ns(spans, instrument) for instrument in watched) / len(watched) / NS_PER_S
@@ -105,6 +119,8 @@ class Ledger(Struct):
     def coverage(self, now: int) -> float:
         """Share of the session, in 0..1, during which the feed was connected and complete."""
         elapsed = self.elapsed_s(now)
+        if not self.connects:
+            return 0.0
         return 1.0 if elapsed <= 0 else max(0.0, 1.0 - self.lost_s(now) / elapsed)
 
     @property
@@ -115,6 +131,18 @@ class Ledger(Struct):
 
 def _weight(alert: Alert) -> tuple[int, float]:
     return ("info", "warn", "high", "page").index(alert.severity), alert.score / alert.line
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    """The spans by key and start, those that overlap or touch as one."""
+    merged: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.key, span.start)):
+        last = merged[-1] if merged else None
+        if last is not None and last.key == span.key and span.start <= last.end:
+            merged[-1] = Span(span.key, last.start, max(last.end, span.end))
+        else:
+            merged.append(span)
+    return merged
 
 
 def _union_ns(spans: list[Span], instrument: str) -> int:

@@ -20,9 +20,11 @@ from tapewatch.app.config import Config, restore
 from tapewatch.app.environment import Setting
 from tapewatch.engine import snapshot
 from tapewatch.engine.engine import Engine
+from tapewatch.io.tape_check import verify
 from tapewatch.io.tape_read import TapeReader
+from tapewatch.model import limits
 from tapewatch.model.errors import ReplayMismatch
-from tapewatch.model.inputs import Input
+from tapewatch.model.inputs import Command, Input
 from tapewatch.model.outputs import Alert, Observation, Output, Report
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
@@ -132,41 +134,55 @@ def alerts(path: Path, config: Config) -> Iterator[Alert]:
         yield from (output for output in outputs if isinstance(output, Alert))
 
 
-def said(reader: TapeReader, engine: Engine) -> Iterator[tuple[int, bytes]]:
-    """Input's sequence number and JSON line of every alert and report a replay gives."""
-    for seq, _, outputs in steps(reader, engine):
-        for output in outputs:
-            if isinstance(output, Alert | Report):
-                yield seq, _encode(output)
-
-
 def recorded(path: Path) -> Iterator[Alert | Report]:
     """The alerts and reports on a tape, as they were emitted."""
     for _, line in TapeReader(path).alerts():
         yield msgspec.json.decode(line, type=Alert | Report)
 
 
-def check(path: Path, engine: Engine) -> int:
-    """Compare a replay of `path` with the alerts and reports recorded on it; returns their number.
+def check(path: Path, engine: Engine, note: Callable[[str], None] | None = None) -> int:
+    """Compare a replay of `path` with the alerts and reports recorded on it; returns their number,
+    0 if none were recorded. What else the user should know goes to `note`.
 
     Raises `ReplayMismatch` at the first difference. What the last inputs gave rise to may be
-    missing from the tape of a session that was killed; anything else may not.
+    missing from the tape of a session that was killed and from a clip; anything else may not.
     """
     on_tape = TapeReader(path).alerts()
     count = 0
-    for seq, line in said(TapeReader(path), engine):
-        at, found = next(on_tape, (0, b""))
-        if not found:
-            break
-        if found != line:
-            raise ReplayMismatch(
-                f"the replay differs from record {at:,} (input {seq:,}): {_differing(found, line)}"
-            )
-        count += 1
+    inputs = steps(TapeReader(path), engine)
+    for seq, item, outputs in inputs:
+        if isinstance(item, Command) and item.op == "unrecorded":
+            if note is not None:
+                note(f"from record {seq:,} on nothing can be compared: inputs were not recorded")
+            return count
+        for line in map(_encode, filter(_is_told, outputs)):
+            at, found = next(on_tape, (0, b""))
+            if not found:
+                if count and not _may_lack(path, inputs):
+                    raise ReplayMismatch(f"the record lacks what input {seq:,} gives rise to")
+                return count
+            if found != line:
+                raise ReplayMismatch(
+                    f"the replay differs from record {at:,} (input {seq:,}):"
+                    f" {_differing(found, line)}"
+                )
+            count += 1
     extra = next(on_tape, None)
     if extra is not None:
         raise ReplayMismatch(f"the replay does not give what record {extra[0]:,} holds")
     return count
+
+
+def _is_told(output: Output) -> bool:
+    return isinstance(output, Alert | Report)
+
+
+def _may_lack(path: Path, rest: Iterator[object]) -> bool:
+    """Whether the record may end before what the replay gives, with the inputs `rest` to come."""
+    if not verify(path).closed:
+        return True  # it is running, or was killed
+    # A clip may end within a batch, whose alerts were recorded after all of its inputs.
+    return path.is_file() and sum(1 for _ in rest) < limits.BATCH_INPUTS
 
 
 def _differing(recorded_line: bytes, replayed_line: bytes) -> str:

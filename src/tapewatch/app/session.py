@@ -107,6 +107,15 @@ def write_summary(folder: pathlib.Path, view: SummaryView) -> None:
         raise _unwritable(folder, error) from error
 
 
+def forget_summary(folder: pathlib.Path) -> None:
+    """The account of an earlier end does not hold any more: the session is gone on with. Call it
+    before the first record is appended. Raises `ConfigError`."""
+    try:
+        (folder / SUMMARY).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(folder / SUMMARY, error) from error
+
+
 def read_summary(folder: pathlib.Path) -> SummaryView | None:
     """The account of a session; None if it has not ended, or the file is not ours."""
     try:

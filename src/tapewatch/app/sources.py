@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from tapewatch.io.backoff import Allowance, Backoff
+from tapewatch.io.backoff import Allowance
 from tapewatch.io.clock import Clock
 from tapewatch.io.control import KillSwitchFile
 from tapewatch.io.http import Http
@@ -23,7 +23,7 @@ from tapewatch.model.inputs import Frame
 from tapewatch.model.outputs import Fault
 from tapewatch.venues.base import Fetch, Venue
 
-FETCH_ATTEMPTS: Final = 5  # then the hole stays, and the decoder asks again when it matters
+FETCH_WAIT_S: Final = 60.0  # an older request is dropped: the decoder has asked again since
 
 
 class Counters(Struct):
@@ -54,7 +54,10 @@ class Sources:
         self._kill_switch = kill_switch
         self._rng = random.Random(seed)  # noqa: S311  jitter is no secret
         self._http = Http()
-        self._fetches: asyncio.Queue[tuple[str, Fetch]] = asyncio.Queue(limits.FETCHES)
+        # One line for each source, so that a venue that keeps us waiting holds up no other.
+        self._fetches: dict[str, asyncio.Queue[tuple[float, Fetch]]] = {
+            name: asyncio.Queue(limits.FETCHES) for name in self._venues
+        }
         self._wanted: set[str] = set()
         self.sockets = {name: self._socket(venue) for name, venue in self._venues.items()}
 
@@ -65,10 +68,19 @@ class Sources:
 
     async def run(self) -> None:
         """Feed the inbox until `close`. Raises `Refused` when a venue can never work."""
+        try:
+            await self._feed()
+        finally:
+            await self._http.close()
+
+    async def _feed(self) -> None:
         async with asyncio.TaskGroup() as group:
             helpers = [
                 group.create_task(tick(self.inbox, self._clock), name="timer"),
-                group.create_task(self._fetch(), name="fetch"),
+                *(
+                    group.create_task(self._fetch(name), name=f"fetch.{name}")
+                    for name in self._venues
+                ),
             ]
             if self._kill_switch is not None:
                 helpers.append(group.create_task(self._watch(self._kill_switch), name="killswitch"))
@@ -77,7 +89,6 @@ class Sources:
                     listening.create_task(socket.run(), name=f"socket.{name}")
             for helper in helpers:
                 helper.cancel()
-        await self._http.close()
 
     async def close(self) -> None:
         """End `run`; frames that are on their way are still taken in."""
@@ -98,33 +109,35 @@ class Sources:
     def _want(self, source: str, fetch: Fetch | None) -> None:
         if fetch is None or fetch.url in self._wanted:
             return
-        if self._fetches.full():
+        waiting = self._fetches[source]
+        if waiting.full():
             self.counters.fetches_dropped += 1
             return
         self._wanted.add(fetch.url)
-        self._fetches.put_nowait((source, fetch))
+        waiting.put_nowait((asyncio.get_running_loop().time(), fetch))
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, source: str) -> None:
         loop = asyncio.get_running_loop()
         while not loop.is_closed():
-            source, fetch = await self._fetches.get()
-            data = await self._get(fetch.url, source)
+            asked_s, fetch = await self._fetches[source].get()
             self._wanted.discard(fetch.url)
+            if loop.time() - asked_s > FETCH_WAIT_S:
+                self.counters.fetches_dropped += 1
+                continue
+            data = await self._get(fetch.url, source)
             if data is not None:
                 self.counters.fetched += 1
                 now = self._clock.now_ns()
                 await self.inbox.put(Frame(now, source, data, fetch.stream))
 
     async def _get(self, url: str, source: str) -> bytes | None:
-        backoff = Backoff(self._rng)
-        for _ in range(FETCH_ATTEMPTS):
-            try:
-                return await self._http.get(url, name=source)
-            except Retryable as error:
-                self.counters.fetch_failures += 1
-                self.counters.last_failure = str(error)
-                await asyncio.sleep(backoff.next_s(error.retry_after_s or 0.0))
-        return None
+        """The body, or None: the decoder asks again by the timer when it still matters."""
+        try:
+            return await self._http.get(url, name=source)
+        except Retryable as error:
+            self.counters.fetch_failures += 1
+            self.counters.last_failure = str(error)
+            return None
 
     async def _watch(self, switch: KillSwitchFile) -> None:
         loop = asyncio.get_running_loop()

@@ -3,19 +3,24 @@
 A detector that raises is quarantined for that key and becomes a `Fault`; its other keys go on.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from tapewatch.detect.base import Detector
 from tapewatch.model import limits
-from tapewatch.model.events import Event
+from tapewatch.model.events import Bar, Book, Event, Quote, Trade
 from tapewatch.model.outputs import Fault, Observation, Output
+
+_MARKET: Final = (Trade, Quote, Book, Bar)
 
 
 class Keyed:
-    """One detector, its states by key, and when each was last used (in input sequence numbers)."""
+    """One detector, its states by key, and when each last saw its market (in input sequence
+    numbers). `on_forget(detector, key)` hears of every state that is dropped."""
 
-    def __init__(self, detector: Detector[Any]) -> None:
+    def __init__(self, detector: Detector[Any], on_forget: Callable[[str, str], None]) -> None:
         self.detector = detector
+        self._on_forget = on_forget
         self.states: dict[str, Any] = {}
         self.last_used: dict[str, int] = {}
         self.broken: dict[str, str] = {}
@@ -29,7 +34,9 @@ class Keyed:
             if len(self.states) >= limits.KEYS_PER_DETECTOR:
                 faults.append(self._evict(event))
             state = self.states[key] = self.detector.start(key)
-        self.last_used[key] = seq
+            self.last_used[key] = seq
+        elif isinstance(event, _MARKET):  # timers and links reach every state, also the idlest
+            self.last_used[key] = seq
         try:
             return self.detector.update(state, event)
         except Exception as error:
@@ -45,6 +52,7 @@ class Keyed:
         self.states.pop(key, None)
         self.last_used.pop(key, None)
         self.broken.pop(key, None)
+        self._on_forget(self.detector.name, key)
 
     def _evict(self, event: Event) -> Fault:
         idlest = min(self.last_used, key=self.last_used.__getitem__)

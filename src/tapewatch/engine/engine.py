@@ -3,9 +3,13 @@
 Theory of operation. Everything that may influence an output arrives as an `Input`, in tape order.
 A frame is decoded by its source's venue into events; timers and link changes let the venue report
 passed deadlines; each event goes to the detectors that want it, to the state of its key; what they
-observe goes through the gate. The engine has no clock (time is `max(previous, input.ts_recv)`, so
-a wall clock that steps back cannot move it), no I/O, no logging and no randomness: the same inputs
-give the same outputs, live, replayed, in any batches, on shards, or restored from a snapshot.
+observe goes through the gate. The engine has no clock, no I/O, no logging and no randomness: the
+same inputs give the same outputs, live, replayed, in any batches, on shards, or restored from a
+snapshot.
+
+Time is that of the inputs and never goes back. When the wall clock is set back, `offset` is added
+to what follows, for venues and detectors too, so that deadlines go on; it ends when the wall clock
+has caught up.
 
 Sharding. `shard=(i, n)` keeps the instruments whose id hashes to `i`; source-wide events belong to
 the shard of `venue:*`. Timers, links and commands go to every shard.
@@ -13,9 +17,11 @@ the shard of `venue:*`. Timers, links and commands go to every shard.
 Alerts of an engine made with `simulated` say so: its data do not come from a live market.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from zlib import crc32
+
+from msgspec.structs import replace
 
 from tapewatch.detect.base import Detector
 from tapewatch.engine.detecting import Keyed
@@ -24,6 +30,7 @@ from tapewatch.gate.gate import (
     Gate,
     GateState,
     judge,
+    on_forget,
     on_kill,
     on_link,
     on_status,
@@ -33,14 +40,17 @@ from tapewatch.model.errors import DecodeError
 from tapewatch.model.events import Bar, Book, Event, MarketEvent, Quote, Status, Trade
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
 from tapewatch.model.outputs import Fault, Output
-from tapewatch.model.time import TS_MIN_NS
+from tapewatch.model.text import clean
+from tapewatch.model.time import NS_PER_S, TS_MIN_NS
 from tapewatch.venues.base import Venue
 
+SET_BACK_NS: Final = NS_PER_S  # a smaller step back is the disorder of inputs on their way here
 _COUNTED: Final = (Trade, Quote, Book, Bar, Status)
 
 
 class Engine:
-    """Composition of venues, detectors and gate. `events` holds what the last step decoded."""
+    """Composition of venues, detectors and gate. `events` holds what the last step decoded,
+    `heard` when each source was last heard (ns)."""
 
     def __init__(
         self,
@@ -53,10 +63,12 @@ class Engine:
     ) -> None:
         self.venues = {venue.name: venue for venue in venues}
         self.venue_states = {name: venue.start() for name, venue in self.venues.items()}
-        self.detectors = {detector.name: Keyed(detector) for detector in detectors}
+        self.detectors = {d.name: Keyed(d, self._forgotten) for d in detectors}
         self.gate = gate or Gate()
         self.gate_state = GateState()
         self.now = 0
+        self.offset = 0
+        self.heard: dict[str, int] = {}
         self.seq = 0
         self.events: list[Event] = []
         self._tally: dict[type[Event], int] = {}
@@ -64,12 +76,18 @@ class Engine:
         self._simulated = simulated
         self._wanting: dict[type[Event], tuple[Keyed, ...]] = {}
 
-    def step(self, item: Input, seq: int = 0) -> list[Output]:
-        """Outputs of one input. `seq` is its tape position; by default inputs are counted."""
-        self.seq = seq or self.seq + 1
-        self.now = max(self.now, item.ts_recv)
+    def step(self, item: Input, seq: int | None = None) -> list[Output]:
+        """Outputs of one input. `seq` is its tape position, 0 if it was not recorded; by default
+        inputs are counted."""
+        self.seq = self.seq + 1 if seq is None else seq
         outputs: list[Output] = []
+        if self.now - item.ts_recv > SET_BACK_NS:
+            item = self._after_step_back(item, outputs)
+        else:
+            self.offset = 0
+        self.now = max(self.now, item.ts_recv)
         if isinstance(item, Frame):
+            self.heard[item.source] = item.ts_recv
             self.events = self._decode(item)
         elif isinstance(item, Timer):
             self.events = self._deadlines(item)
@@ -86,15 +104,12 @@ class Engine:
         venue = self.venues.get(frame.source)
         if venue is None:
             return [self._status(frame.source, "unknown", f"no source named {frame.source}")]
-        try:
-            return list(venue.decode(self.venue_states[frame.source], frame))
-        except DecodeError as error:
-            return [self._status(frame.source, "malformed", str(error))]
+        return self._ask(frame.source, venue.decode, frame)
 
     def _deadlines(self, timer: Timer) -> list[Event]:
         events: list[Event] = []
         for name, venue in self.venues.items():
-            events.extend(venue.on_timer(self.venue_states[name], self.now))
+            events.extend(self._ask(name, venue.on_timer, self.now))
         events.append(timer)
         return events
 
@@ -102,10 +117,42 @@ class Engine:
         on_link(self.gate_state, link)
         if self._owns_key(f"{link.source}:*"):
             kind = f"link_{link.state}"
-            outputs.append(Fault(kind, link.source, "", link.ts_recv, link.reason))
+            since = self.heard.get(link.source, 0) if link.state == "down" else 0
+            outputs.append(Fault(kind, link.source, "", link.ts_recv, link.reason, since_ns=since))
         venue = self.venues.get(link.source)
-        events = [] if venue is None else list(venue.on_link(self.venue_states[link.source], link))
+        events = [] if venue is None else self._ask(link.source, venue.on_link, link)
         return [*events, link]
+
+    def _ask(
+        self, source: str, method: Callable[[Any, Any], Iterable[Event]], about: Any
+    ) -> list[Event]:
+        """What a venue makes of a frame, a link or the time."""
+        try:
+            return list(method(self.venue_states[source], about))
+        except DecodeError as error:
+            detail = str(error)
+        except AssertionError:
+            raise
+        except Exception as error:
+            # A plug-in's bug must not end the session, and with it every attempt to resume it; the
+            # frame is on the tape, so it can be reproduced.
+            detail = clean(f"{source} failed: {type(error).__name__}: {error}")
+        return [self._status(source, "malformed", detail)]
+
+    def _after_step_back(self, item: Input, outputs: list[Output]) -> Input:
+        """`item` in engine time. A step back is told once, as a fault of every source."""
+        behind = self.now - item.ts_recv
+        step = behind - self.offset
+        if step > SET_BACK_NS:
+            self.offset = behind
+            step_s = step / NS_PER_S
+            for source in self.venues:
+                status = self._status(source, "clock", "our clock was set back", step_s)
+                self._observe(status, outputs)
+        return replace(item, ts_recv=item.ts_recv + self.offset)
+
+    def _forgotten(self, detector: str, key: str) -> None:
+        on_forget(self.gate_state, detector, key)
 
     def _command(self, command: Command, outputs: list[Output]) -> list[Event]:
         match command.op:
@@ -116,6 +163,8 @@ class Engine:
                     keyed.forget(command.argument)
             case "unrecorded":
                 detail = f"{command.argument} inputs were received but not recorded"
+                if command.argument == "begin":
+                    detail = "frames are not recorded from here on"
                 return [self._status(command.actor, "unrecorded", detail)]
         return []
 
@@ -176,8 +225,9 @@ class Engine:
             status.ask,
         )
 
-    def _status(self, source: str, kind: Any, detail: str) -> Status:
-        return Status(source, "", max(self.now, TS_MIN_NS), self.now, kind, detail)
+    def _status(self, source: str, kind: Any, detail: str, value: float = 0.0) -> Status:
+        ts_event = max(self.now, TS_MIN_NS)
+        return Status(source, "", ts_event, self.now, kind, detail, value=value)
 
     def _owns(self, event: MarketEvent | Status) -> bool:
         whole = isinstance(event, Status) and not event.instrument

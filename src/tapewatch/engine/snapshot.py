@@ -26,6 +26,8 @@ class _Snapshot(Struct):
     detectors: dict[str, dict[str, msgspec.Raw]]
     last_used: dict[str, dict[str, int]]
     broken: dict[str, dict[str, str]]
+    offset: int
+    heard: dict[str, int]
 
 
 def snapshot(engine: Engine) -> bytes:
@@ -44,6 +46,8 @@ def snapshot(engine: Engine) -> bytes:
             },
             {name: keyed.last_used for name, keyed in engine.detectors.items()},
             {name: keyed.broken for name, keyed in engine.detectors.items()},
+            engine.offset,
+            engine.heard,
         )
     )
 
@@ -66,6 +70,7 @@ def restore(engine: Engine, data: bytes) -> None:
     except (msgspec.MsgspecError, KeyError) as error:
         raise TapeError(f"unreadable snapshot: {error}") from error
     engine.now, engine.seq, engine.counts = saved.now, saved.seq, saved.counts
+    engine.offset, engine.heard = saved.offset, saved.heard
     engine.gate_state = saved.gate
 
 

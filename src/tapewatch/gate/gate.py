@@ -12,9 +12,9 @@ borderline ones always go out, none goes out from stale data or while killed.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from tapewatch.gate.incidents import Incident, open_incident, stable_id, worsens
@@ -35,6 +35,7 @@ from tapewatch.model.time import NS_PER_MS, NS_PER_S
 # Causes that speak of the feed itself: stale data are their subject, not an objection.
 FEED_CAUSES: Final = frozenset({"silence", "resumed", "feed", "crossed"})
 GAP_MEMORY_NS: Final = 300 * NS_PER_S  # a gap is mentioned on alerts for so long (scoring episodes)
+MAX_S: Final = 1e9  # longest time in settings: 30 years, far from the end of 64-bit nanoseconds
 _GAP_KINDS: Final = frozenset({"gap", "gap_lost", "checksum", "malformed", "unrecorded"})
 
 
@@ -43,19 +44,20 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `cooldown_s`, `worse`: an open incident is shown again when its severity rises, or when it is
     `worse` (a fraction) heavier than its peak and `cooldown_s` have passed. `quiet_s` without a
-    candidate closes it. `sample_rate`: every n-th normal report goes out. `lines` overrides a
-    detector's own line, by detector name, in the detector's unit.
+    candidate closes it; a silence lasts until data come again. `sample_rate`: every n-th normal
+    report goes out. `lines` overrides a detector's own line, by detector name, in its unit.
     """
 
-    cooldown_s: float = 600.0
+    cooldown_s: Annotated[float, Meta(ge=0.0, le=MAX_S)] = 600.0
     worse: float = 0.2
-    quiet_s: float = 300.0
-    sample_rate: int = 10
+    quiet_s: Annotated[float, Meta(gt=0.0, le=MAX_S)] = 300.0
+    sample_rate: Annotated[int, Meta(ge=1)] = 10
     lines: dict[str, float] = {}
 
 
 class GateState(Struct):
-    """What the gate remembers. `stale` maps an instrument, or `venue:*`, to why it is stale."""
+    """What the gate remembers. `stale` maps a silent instrument to the detector that said so, and
+    `venue:*`, or either with `!` for a halt, to why it is stale."""
 
     kill: Literal["off", "on", "unknown"] = "off"
     incidents: dict[str, Incident] = field(default_factory=dict)
@@ -88,9 +90,9 @@ def _judge(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterat
     seen = item.seen
     stale = seen.cause not in FEED_CAUSES and _is_stale(state, seen.instrument)
     if seen.cause == "silence":
-        state.stale[seen.instrument] = "silent"
+        state.stale[seen.instrument] = seen.detector
     elif seen.cause == "resumed":
-        state.stale.pop(seen.instrument, None)
+        _end_silence(state, seen.instrument, item.now)
     if seen.report and not stale:
         yield from _report(gate, state, item, line)
     if seen.score < line:
@@ -101,6 +103,14 @@ def _judge(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterat
         yield _suppressed(Reason.STALE_DATA, item)
     else:
         yield from _candidate(gate, state, item, line)
+
+
+def _end_silence(state: GateState, instrument: str, now: int) -> None:
+    """Its incident closes when it has been over for the quiet time, so that flapping merges."""
+    state.stale.pop(instrument, None)
+    for key, incident in state.incidents.items():
+        if key.startswith(f"{instrument}|silence|"):
+            incident.last_ns = now
 
 
 def _candidate(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterator[Output]:
@@ -188,8 +198,10 @@ def on_timer(gate: Gate, state: GateState, now: int) -> Iterator[Output]:
     quiet_ns = int(gate.quiet_s * NS_PER_S)
     over = [key for key, open_ in state.incidents.items() if now - open_.last_ns > quiet_ns]
     for key in over:
-        incident = state.incidents.pop(key)
         instrument, cause, _ = key.rsplit("|", 2)
+        if cause == "silence" and instrument in state.stale:
+            continue  # a silence is measured at ever longer intervals: it still lasts
+        incident = state.incidents.pop(key)
         if incident.alerts and state.kill == "off":
             yield Resolved(
                 incident.id,
@@ -223,6 +235,12 @@ def on_link(state: GateState, link: Link) -> None:
         state.last_gap[f"{link.source}:*"] = link.ts_recv
     else:
         state.stale.pop(f"{link.source}:*", None)
+
+
+def on_forget(state: GateState, detector: str, key: str) -> None:
+    """A detector lost its memory of `key`: it will not say that a silence it reported has ended."""
+    if state.stale.get(key) == detector:
+        del state.stale[key]
 
 
 def on_status(state: GateState, status: Status, now: int) -> None:

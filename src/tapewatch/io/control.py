@@ -30,11 +30,12 @@ class _Order(msgspec.Struct):
 
 
 class KillSwitchFile:
-    """Watches one file. `state` is what was last passed on; the engine begins with `off`."""
+    """Watches one file. `state` is what was last passed on, also by an earlier process of the
+    session; the engine begins with `off`."""
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, state: Switch = "off") -> None:
         self.path = path
-        self.state: Switch = "off"
+        self.state = state
         self._unreadable = UNREADABLE_POLLS - 1  # nothing is known yet: no second chance
 
     def poll(self, now_ns: int) -> Command | None:
@@ -72,7 +73,7 @@ def read(path: pathlib.Path) -> _Order | None:
         return _Order(active=word == b"on")
     try:
         return msgspec.json.decode(data, type=_Order)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -27,6 +27,7 @@ WhenFull = Literal["block", "drop_newest", "spill"]
 DELIVER_S: Final = 10.0  # one delivery, whatever the sink does in it
 CANCEL_S: Final = 1.0  # a sink that ignores its cancellation is left behind
 RETRY_AFTER_MAX_S: Final = 600.0  # what a receiver may ask for
+HELD_S: Final = 1.0  # between two looks at a receiver that takes nothing
 
 
 class Sink(Protocol):
@@ -211,15 +212,20 @@ class Worker:
                 self._spill()
 
     async def _deliver(self, batch: Sequence[Output]) -> bool:
-        """Try until it works or is hopeless; True if it was delivered."""
-        backoff = Backoff(self._rng)
+        """Try until it works or is hopeless; True if it was delivered. A receiver that takes
+        nothing at the moment is not hopeless, however long that lasts."""
+        backoff, attempt = Backoff(self._rng), 0
         try:
-            for attempt in range(1, limits.SINK_ATTEMPTS + 1):
+            while attempt < limits.SINK_ATTEMPTS:
                 error = await self._attempt(batch)
                 if error is None:
                     self.counters.delivered += len(batch)
                     return True
                 self.last_error = clean(str(error))
+                if error.held and self._owes(batch[0]):
+                    await asyncio.sleep(HELD_S)
+                    continue
+                attempt += 1
                 hopeless = attempt == limits.SINK_ATTEMPTS or not error.retryable
                 self._note_failure(batch[0], dead=hopeless)
                 if hopeless:

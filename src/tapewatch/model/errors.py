@@ -77,13 +77,19 @@ class StoreError(TapewatchError):
 
 
 class DeliveryError(TapewatchError):
-    """A sink failed. `retryable` says whether trying again can help."""
+    """A sink failed. `retryable` says whether trying again can help; `held` that the receiver is
+    there and takes nothing at the moment, so that an alert is owed for as long as that lasts."""
 
     def __init__(
-        self, message: str, *, retryable: bool, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        retry_after_s: float | None = None,
+        held: bool = False,
     ) -> None:
         super().__init__(message)
-        self.retryable, self.retry_after_s = retryable, retry_after_s
+        self.retryable, self.retry_after_s, self.held = retryable, retry_after_s, held
 
 
 class SessionBusy(TapewatchError):

@@ -3,6 +3,7 @@
 Pure functions from plain structs to lines of at most 80 columns; the figures come from the caller.
 """
 
+import shlex
 from collections.abc import Iterable
 from typing import Final, Literal
 
@@ -10,7 +11,7 @@ from msgspec import Struct
 
 from tapewatch.model.text import clean
 from tapewatch.model.time import clock_text, duration_text, format_rfc3339
-from tapewatch.sinks.wording import fit, size_text
+from tapewatch.sinks.wording import counted, fit, size_text
 
 
 def startup(version: str, session: str, steps: Iterable["Step"], *, banner: str = "") -> list[str]:
@@ -75,8 +76,8 @@ def status_line(view: StatusView) -> str:
     parts = [
         f"{clock_text(view.now_ns)[:5]} {health(view.age_s)}",
         duration_text(view.elapsed_s),
-        f"{view.trades:,} trades",
-        f"{view.alerts:,} alerts",
+        counted(view.trades, "trade"),
+        counted(view.alerts, "alert"),
         f"coverage {coverage_text(view.coverage)}",
     ]
     if view.lag_ms is not None:
@@ -135,12 +136,14 @@ class SummaryView(Struct, frozen=True, kw_only=True):
 def summary(view: SummaryView) -> list[str]:
     """What is printed when a session ends."""
     banner = f" [{clean(view.banner, 20)}]" if view.banner else ""
-    gaps = f"{view.gaps} {'gap' if view.gaps == 1 else 'gaps'}"
     held = sum(view.suppressed.values())
-    coverage = f"coverage {coverage_text(view.coverage)} ({gaps}, {view.lost_s:.1f} s)"
-    again = f"{view.reconnects} reconnect{'' if view.reconnects == 1 else 's'}"
+    gaps = f"{counted(view.gaps, 'gap')}, {view.lost_s:.1f} s"
+    coverage = f"coverage {coverage_text(view.coverage)} ({gaps})"
     rows = [
-        ("data", f"{view.trades:,} trades, {coverage}, {again}"),
+        (
+            "data",
+            f"{counted(view.trades, 'trade')}, {coverage}, {counted(view.reconnects, 'reconnect')}",
+        ),
         ("alerts", f"{view.alerts:,} shown" + (f", {held:,} held back" if held else "")),
         *(
             ("", f"{count:,} {clean(reason, 40)}")
@@ -148,16 +151,17 @@ def summary(view: SummaryView) -> list[str]:
         ),
         ("biggest", clean(view.biggest)),
         ("files", " · ".join(f"{file.name} {size_text(file.size)}" for file in view.files)),
-        ("folder", clean(view.folder)),
+        ("folder", _folder(view)),
         ("verify", _verified(view)),
-        ("next", f"tapewatch session show {clean(view.session, 40)}" if view.folder else ""),
+        ("next", f"tapewatch session show {_folder(view)}" if view.folder else ""),
     ]
     head = (
         f"Session {clean(view.session, 48)}{banner}   {duration_text(view.elapsed_s)}, {view.ended}"
     )
-    # The folder may be copied from the screen, so it is the one line that is never cut.
+    # The folder may be copied from the screen, so lines with it are never cut.
     return [
-        line if line.lstrip().startswith("folder ") else fit(line) for line in (head, *_short(rows))
+        line if view.folder and _folder(view) in line else fit(line)
+        for line in (head, *_short(rows))
     ]
 
 
@@ -167,8 +171,14 @@ def _short(rows: Iterable[tuple[str, str]]) -> list[str]:
 
 def _verified(view: SummaryView) -> str:
     if view.problems:
-        return f"{view.problems} problems: tapewatch session verify {clean(view.session, 40)}"
+        problems = counted(view.problems, "problem")
+        return f"{problems}: tapewatch session verify {_folder(view)}"
     return f"chain ok, head {view.head[:16]}" if view.head else "not verified"
+
+
+def _folder(view: SummaryView) -> str:
+    """As a shell takes it: sessions of other folders are not found by name."""
+    return shlex.quote(clean(view.folder))
 
 
 def coverage_text(share: float) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.cells import cell_len, chop_cells
 
-from tapewatch.model.outputs import Alert, DataVerdict, Severity
+from tapewatch.model.outputs import Alert, Contribution, Severity
 from tapewatch.model.text import clean
 from tapewatch.model.time import clock_text
 from tapewatch.sinks.wording import COLUMNS, fit, number
@@ -44,7 +44,7 @@ def card(
         ("found", _found(alert)),
         ("score", _score(alert)),
         ("because", _because(alert)),
-        ("trust", _trust(alert.data_verdict)),
+        ("trust", _trust(alert)),
         ("evidence", _evidence(alert)),
     ]
     lines = [head + first, *(" " * 3 + line for line in more)]
@@ -72,9 +72,15 @@ def _wrapped(text: str, columns: int) -> list[str]:
 
 def _when(alert: Alert) -> str:
     """UTC, and always says so."""
-    return (
-        f"{clock_text(alert.ts_alert_ns, 3)} +00:00 (trade time {clock_text(alert.ts_event_ns, 3)})"
-    )
+    text = f"{clock_text(alert.ts_alert_ns, 3)} +00:00"
+    if not _of_an_event(alert):
+        return text
+    return f"{text} (trade time {clock_text(alert.ts_event_ns, 3)})"
+
+
+def _of_an_event(alert: Alert) -> bool:
+    """An event has a time of its own; what a timer or a status tells is dated when it is said."""
+    return alert.ts_event_ns != alert.ts_alert_ns
 
 
 def _found(alert: Alert) -> str:
@@ -109,7 +115,7 @@ def _score(alert: Alert) -> str:
 
 def _because(alert: Alert) -> str:
     parts = [
-        f"{clean(part.name, 24)} {part.score:.3g} {clean(part.unit, 12)}"
+        f"{clean(part.name, 24)} {_times(part)}"
         if part.unit
         else f"{clean(part.name, 24)} {part.score:+.3g}"
         for part in alert.contributions[:4]
@@ -118,13 +124,22 @@ def _because(alert: Alert) -> str:
     return "  ".join(parts) + (f"  and {more} more" if more else "")
 
 
-def _trust(verdict: DataVerdict) -> str:
+def _times(part: Contribution) -> str:
+    if part.unit == "times" and part.score == 1:
+        return "once"
+    return f"{part.score:.3g} {clean(part.unit, 12)}"
+
+
+def _trust(alert: Alert) -> str:
+    verdict = alert.data_verdict
     text = {
         "complete": "feed complete",
         "gap": f"a gap {verdict.gap_before_s or 0.0:.0f} s ago",
         "stale": "the feed is stale",
     }[verdict.feed]
-    return text if verdict.lag_ms is None else f"{text}, lag {verdict.lag_ms:,.0f} ms"
+    if verdict.lag_ms is None or not _of_an_event(alert):
+        return text
+    return f"{text}, lag {verdict.lag_ms:,.0f} ms"
 
 
 def _evidence(alert: Alert) -> str:

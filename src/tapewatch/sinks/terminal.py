@@ -1,10 +1,9 @@
 """Alerts on the terminal: cards for people, or one JSON line each for programs. Never both.
 
-Links that break and mend are told on standard error. It writes in a thread, because a pipe whose
-reader has stopped would otherwise stop the session.
+Links that break and mend are told on standard error. While nobody reads, alerts stay owed; what
+happened beside them is left out.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, TextIO
@@ -20,6 +19,7 @@ from tapewatch.model.text import clean
 from tapewatch.model.time import clock_text, duration_text
 from tapewatch.sinks.card import card
 from tapewatch.sinks.wording import ascii_text, fit, json_text
+from tapewatch.sinks.writing import Pen
 
 BELL: Final = "\a"
 # Okabe and Ito's palette, which people with any common colour vision can tell apart.
@@ -73,29 +73,23 @@ class Terminal:
         shown: int = 0,
     ) -> None:
         self.shown = shown
-        self._out, self._err, self._screen = out, err, screen
+        self._out, self._err, self._screen = Pen(out), Pen(err), screen
         self._prices: Mapping[str, float] = prices if prices is not None else {}
 
     async def deliver(self, batch: Sequence[Output], /) -> None:
-        """Write the batch. Raises `DeliveryError` when nobody reads any more."""
-        try:
-            await asyncio.to_thread(self._write, batch)
-        except (OSError, ValueError) as error:  # ValueError: the stream is closed
-            raise DeliveryError(
-                f"the terminal cannot be written: {error}", retryable=False
-            ) from error
-
-    def _write(self, batch: Sequence[Output]) -> None:
-        for output in batch:
-            if isinstance(output, Alert):
-                self.shown += 1
-                self._out.write(self._alert(output))
-            elif not self._screen.quiet:
-                self._err.write(self._note(output))
-        self._out.flush()
-        self._err.flush()
+        """Write the batch. Raises `DeliveryError` when nobody reads any more, or at the moment."""
+        alerts = [output for output in batch if isinstance(output, Alert)]
+        notes = [output for output in batch if not isinstance(output, Alert)]
+        if alerts:
+            await self._out.write(alerts, lambda: "".join(map(self._alert, alerts)))
+        if notes and not self._screen.quiet:
+            try:
+                await self._err.write(notes, lambda: "".join(map(self._note, notes)))
+            except DeliveryError as error:  # old news is no use
+                raise DeliveryError(str(error), retryable=False) from error
 
     def _alert(self, alert: Alert) -> str:
+        self.shown += 1
         screen = self._screen
         if screen.json:
             return json_text(msgspec.json.encode(alert)) + "\n"

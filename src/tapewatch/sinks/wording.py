@@ -36,6 +36,11 @@ def number(value: float, digits: int = 8) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 alert`, `1,247 alerts`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def size_text(size_bytes: int) -> str:
     """15_938_355 -> `15.2 MB`, in powers of 1,024."""
     size = float(size_bytes)

@@ -6,6 +6,7 @@ and v1 objects have an `event`, so the two are told apart by shape.
 
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,6 +16,7 @@ from tapewatch.model.events import Event
 from tapewatch.model.inputs import Frame, Link
 from tapewatch.model.limits import BOOK_DEPTH, FRAME_BYTES
 from tapewatch.model.outputs import Fault
+from tapewatch.model.text import clean
 from tapewatch.venues import kraken_watch
 from tapewatch.venues.base import Endpoint, Fetch
 from tapewatch.venues.kraken_replies import REQUEST_IDS
@@ -58,6 +60,9 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not symbols or not self.channels:
             raise ConfigError("Kraken needs at least one pair and one channel")
         msgspec.structs.force_setattr(self, "symbols", symbols)
+        if self.url:
+            _check_url("url", self.url, ("ws", "wss"))
+        _check_url("rest_url", self.rest_url, ("http", "https"))
 
     def instruments(self) -> tuple[str, ...]:
         """`kraken:BTC/USD` ..."""
@@ -162,6 +167,20 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def on_timer(self, state: KrakenState, now: int, /) -> Iterable[Event]:
         """Deadlines that passed."""
         return kraken_watch.on_timer(self.deadlines, self.protocol, state, now)
+
+
+def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    """Raises `ConfigError` for an address that nobody can connect to."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host.encode("idna")  # what a name goes through to be resolved: no empty or endless labels
+        valid = parts.scheme in schemes and host and parts.port != 0 and url.isprintable()
+    except ValueError:
+        valid = False
+    if not valid or " " in url:
+        forms = " or ".join(f"{scheme}://host" for scheme in schemes)
+        raise ConfigError(f'{name} = "{clean(url, 60)}" is no address; write {forms}')
 
 
 def _json(message: dict[str, Any]) -> bytes:

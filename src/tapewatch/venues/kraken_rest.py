@@ -13,7 +13,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from tapewatch.model.errors import DecodeError
-from tapewatch.model.events import Ask, Trade
+from tapewatch.model.events import Ask, StatusKind, Trade
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
 from tapewatch.venues.base import Fetch
 from tapewatch.venues.kraken_state import (
@@ -71,7 +71,9 @@ def decode_rest(reading: Reading, stream: str, data: bytes) -> None:
     if errors:
         text = spoken(errors)
         limited = any(word in text for word in ("Rate limit", "Too many", "Throttled"))
-        reading.say("rate_limited" if limited else "rejected", market, text, channel="rest")
+        unknown = text.startswith("EQuery:Unknown asset pair")
+        kind: StatusKind = "rate_limited" if limited else "rejected" if unknown else "unavailable"
+        reading.say(kind, market, text, channel="rest")
         return
     result = message.get("result")
     if not isinstance(result, dict):

@@ -11,9 +11,9 @@ is dropped instead. One that the venue calls unsupported is left alone.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tapewatch.model.events import Ask, Event, StatusKind
 from tapewatch.model.inputs import Link
@@ -28,18 +28,21 @@ BACKFILL_NS: Final = 10 * NS_PER_S  # a request for missing trades has failed af
 BOOK_GRACE_NS: Final = NS_PER_S  # a trade may arrive before what it did to the book
 BACKFILL_TRIES: Final = 5
 
+# Up to a year: far from the end of 64-bit nanoseconds.
+Positive = Annotated[float, Meta(gt=0.0, le=31_536_000.0)]
+
 
 class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds. `silence_s`: no byte at all (the socket's clock); `heartbeat_s`: no heartbeat;
     `ack_s`, `first_data_s`: after subscribing; `quiet_s`: no trade of a pair, so ask REST;
     `ping_s`: how often we ask for the venue's time. The first four are Kraken's own guide."""
 
-    silence_s: float = 5.0
-    heartbeat_s: float = 5.0
-    ack_s: float = 5.0
-    first_data_s: float = 10.0
-    quiet_s: float = 15.0
-    ping_s: float = 10.0
+    silence_s: Positive = 5.0
+    heartbeat_s: Positive = 5.0
+    ack_s: Positive = 5.0
+    first_data_s: Positive = 10.0
+    quiet_s: Positive = 15.0
+    ping_s: Annotated[float, Meta(ge=1.0, le=31_536_000.0)] = 10.0
 
 
 def on_link(state: KrakenState, link: Link) -> None:
@@ -62,15 +65,13 @@ def on_timer(deadlines: Deadlines, protocol: str, state: KrakenState, now: int) 
         return []
     if state.halted:
         return list(_halted(state, now))
-    events: list[Event] = []
     if state.beat_ns and now - state.beat_ns > deadlines.heartbeat_s * NS_PER_S:
         state.beat_ns = 0  # said once
-        detail = f"no heartbeat for {deadlines.heartbeat_s:g} s"
-        events.append(status("no_data", now, None, detail, channel="heartbeat", ask="reconnect"))
-        return events
-    events.extend(_overdue(deadlines, protocol, state, now))
-    events.extend(_one_request(deadlines, state, now))
-    return events
+        detail = f"for {deadlines.heartbeat_s:g} s"
+        late = status("no_heartbeat", now, None, detail, channel="heartbeat", ask="reconnect")
+        return [late]
+    overdue = _overdue(deadlines, protocol, state, now)
+    return [*overdue, *_one_request(deadlines, state, now)]
 
 
 def _halted(state: KrakenState, now: int) -> Iterator[Event]:
@@ -147,10 +148,9 @@ def _one_request(deadlines: Deadlines, state: KrakenState, now: int) -> Iterator
             hole.tries += 1
             hole.asked_ns = now
             yield status(
-                "no_data",
+                "no_answer",
                 now,
                 market,
-                "missing trades have not come yet",
                 channel="rest",
                 ask="backfill",
                 first_id=hole.first,

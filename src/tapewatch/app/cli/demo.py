@@ -17,7 +17,7 @@ def demo(*, seed: int, folder: str | None, as_json: bool) -> None:
     A simulated Kraken serves a market with planted anomalies and faults over a real local
     websocket; a session like any other watches it.
     """
-    from tapewatch.app.cli.running import prepare, until_signal  # noqa: PLC0415  --help stays quick
+    from tapewatch.app.cli.running import until_signal  # noqa: PLC0415  --help stays quick
     from tapewatch.app.cli.watch import settings  # noqa: PLC0415
     from tapewatch.app.planted import answers, table  # noqa: PLC0415
     from tapewatch.app.replay import recorded  # noqa: PLC0415
@@ -30,15 +30,14 @@ def demo(*, seed: int, folder: str | None, as_json: bool) -> None:
     shell = output.current()
 
     async def main() -> None:
-        clock, stop = SystemClock(), asyncio.Event()
+        clock = SystemClock()
         market = KrakenConfig(symbols=("BTC/USD",), scenario=DEMO, seed=seed)
         async with KrakenServer(market, clock) as server:
             words = {"url": server.ws_url, "rest_url": server.rest_url, "folder": folder}
             flags = settings(("kraken:BTC/USD",), pair=None, duration=f"{DEMO_S}s", **words)
             config = shell.load(flags).config
             screen = shell.screen(bell=False, json=as_json, banner="DEMO")
-            session = prepare(shell, config, clock, screen)
-            await until_signal(session.run(stop), stop)
+            session = await until_signal(shell, config, clock, screen)
             said = [a for a in recorded(session.folder / TAPE) if isinstance(a, Alert)]
             for line in table(answers(server.truth.records, said), session.ledger.started_ns):
                 shell.say(line)

@@ -4,6 +4,7 @@ A command's module is imported when it runs, so that `--help` and completion sta
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import os
@@ -22,6 +23,8 @@ from tapewatch.model.errors import TapewatchError
 from tapewatch.model.text import clean
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+# What a stream says whose reader has gone, or whose disk is full or broken.
+_NO_OUTPUT: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 # Name -> (where the command is, its line in the help).
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -108,7 +111,14 @@ def main(args: Sequence[str] | None = None) -> None:
         with contextlib.suppress(AttributeError):  # replaced by something that is no text file
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     shell = Shell()
-    sys.exit(_run(shell, args))
+    try:
+        code = _run(shell, args)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT:
+            raise
+        code = _unwritten(shell, error)
+    sys.exit(code)
 
 
 def _run(shell: Shell, args: Sequence[str] | None) -> int:
@@ -128,9 +138,20 @@ def _run(shell: Shell, args: Sequence[str] | None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001  the last word to the user is said here
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in _NO_OUTPUT:
+            raise  # a stream's
         return _crashed(shell, error)
     return code if isinstance(code, int) else 0
+
+
+def _unwritten(shell: Shell, error: OSError) -> int:
+    """Standard output takes no more. Whose reader has gone wants no words either."""
+    # What is left in the buffer has nowhere to go; Python would complain about it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:
+        shell.complain(f"The output cannot be written: {error.strerror}. [1]")
+    return 1
 
 
 def _last_words(error: TapewatchError) -> str:

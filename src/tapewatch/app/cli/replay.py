@@ -59,7 +59,7 @@ def replay(
             work.replay(TapeReader(path), engine_of(changed), work.alert_lines(out), pace)
         )
     if not changes:
-        count = work.check(path, engine_of(recorded))
+        count = work.check(path, engine_of(recorded), lambda text: shell.say(f"note: {text}."))
         if count:
             shell.say(f"The replay agrees with the record: {count:,} alerts and reports.")
         else:
@@ -103,14 +103,17 @@ def _opened(name: str | None) -> Iterator[TextIO | None]:
 def _result(seen: "Replayed", *, as_json: bool) -> None:
     from msgspec import to_builtins  # noqa: PLC0415  --help stays quick
 
+    from tapewatch.sinks.wording import counted  # noqa: PLC0415
+
     shell = output.current()
     if as_json:
         shell.put(output.json_line("replay", **to_builtins(seen)))
         return
     events = ", ".join(f"{count:,} {name}" for name, count in seen.events.items())
-    shell.say(f"{seen.inputs:,} inputs; {events}")
+    shell.say(f"{counted(seen.inputs, 'input')}; {events}")
     shell.say(
-        f"{seen.observations:,} observations, {seen.alerts:,} alerts, {seen.reports:,} reports"
+        f"{counted(seen.observations, 'observation')}, {counted(seen.alerts, 'alert')},"
+        f" {counted(seen.reports, 'report')}"
     )
     shell.say(f"digest {seen.digest}")
 

@@ -9,45 +9,45 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from concurrent.futures import wait
 from pathlib import Path
-from typing import Any
 
-from tapewatch.app.cli.output import Shell
+from tapewatch.app.cli.output import Shell, shown
 from tapewatch.app.config import Config
 from tapewatch.app.session import create
 from tapewatch.app.watch import Streams, Watch
 from tapewatch.io.clock import Clock
 from tapewatch.sinks.terminal import Screen
+from tapewatch.sinks.writing import CLOSE_S, Hand, Narrator
 
 AT_ONCE = 130  # exit code of a second signal
 
 
-def prepare(shell: Shell, config: Config, clock: Clock, screen: Screen) -> Watch:
-    """A session in its folder, ready to run."""
+async def until_signal(shell: Shell, config: Config, clock: Clock, screen: Screen) -> Watch:
+    """Run a session in its folder until the first signal, or its end; returns it."""
+    narrator, stop = Narrator(sys.stderr), asyncio.Event()
+
+    def say(text: str) -> None:
+        if not shell.quiet:
+            narrator.say(shown(text, sys.stderr))
+
     folder = create(Path(config.session.dir), config.session.name, clock.now_ns())
-    return Watch(
-        config, folder, clock, screen, Streams(sys.stdout, sys.stderr, shell.say, shell.verbose)
-    )
-
-
-def until_signal(main: Coroutine[Any, Any, None], stop: asyncio.Event) -> Coroutine[Any, Any, None]:
-    """`main`, with signals that set `stop` first and end the process the second time."""
-
-    async def running() -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _stop, stop)
-        gc.freeze()  # what start-up made lives to the end; the collector need not look at it
-        await main
-
-    return running()
+    streams = Streams(sys.stdout, sys.stderr, say, shell.verbose)
+    session = Watch(config, folder, clock, screen, streams)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop, stop)
+    gc.freeze()  # what start-up made lives to the end; the collector need not look at it
+    try:
+        await session.run(stop)
+    finally:
+        narrator.close()
+    return session
 
 
 def _stop(stop: asyncio.Event) -> None:
     if stop.is_set():
-        os.write(
-            2, b"Stopped at once. What was recorded is safe; the next start repairs the rest.\n"
-        )
+        last = b"Stopped at once. What was recorded is safe; the next start repairs the rest.\n"
+        wait([Hand("last words").submit(os.write, 2, last)], CLOSE_S)
         os._exit(AT_ONCE)
     stop.set()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -99,7 +100,8 @@ def scan(  # noqa: PLR0913  one argument per option
     if path is None and file is None and not from_stdin and sys.stdin.isatty():
         raise ConfigError("nothing to read: name a file, or pipe lines into it", "FILE")
     with _opened(path) as reader, _stopped_by_signals():
-        pieces = followed(reader, path, _pause) if follow else chunks(reader)
+        going_on = follow and (path is not None or _is_file(reader))
+        pieces = followed(reader, path, _pause) if going_on else chunks(reader)
         read = _print(work, pieces, audio=audio)
     if read and (said := work.summary()):
         shell.say(said)
@@ -126,6 +128,11 @@ def _print(work: "Scan", chunks: Iterator[bytes], *, audio: bool) -> bool:
     except OSError as error:
         raise TapewatchError(f"cannot go on: {error.strerror}") from error
     return True
+
+
+def _is_file(reader: "io.BufferedReader") -> bool:
+    """Standard input that is a file may grow; a pipe ends when its writers are gone."""
+    return stat.S_ISREG(os.fstat(reader.fileno()).st_mode)
 
 
 def _pause() -> bool:

@@ -14,7 +14,7 @@ from tapewatch.io.tape_read import EVER_NS, TapeReader
 from tapewatch.model.errors import ConfigError, DecodeError
 from tapewatch.model.time import duration_text, format_rfc3339, parse_rfc3339
 from tapewatch.sinks.account import coverage_text, summary
-from tapewatch.sinks.wording import size_text
+from tapewatch.sinks.wording import counted, size_text
 
 INTEGRITY: Final = 5  # exit code
 
@@ -43,6 +43,8 @@ def list_(*, as_json: bool) -> None:
     head = ("name", "began", "lasted", "trades", "alerts", "coverage", "size")
     for line in output.columns([head, *(_row(one) for one in found)]):
         shell.put(line)
+    if any(one.summary is None for one in found):
+        shell.say("open: running, or not ended in order")
 
 
 @session.command()
@@ -69,7 +71,7 @@ def show(*, name: str, as_json: bool) -> None:
     shell.put(f"  folder    {folder}")
     if inputs[0]:
         since, lasted = format_rfc3339(inputs[1], 0), duration_text((inputs[2] - inputs[1]) / 1e9)
-        shell.put(f"  tape      {inputs[0]:,} inputs since {since}, {lasted}")
+        shell.put(f"  tape      {counted(inputs[0], 'input')} since {since}, {lasted}")
     shell.put(f"  said      {alerts:,} alerts and reports")
     shell.say(f"Exact figures: tapewatch replay {folder} --json")
 
@@ -100,11 +102,11 @@ def verify(context: click.Context, *, name: str, head: str | None, as_json: bool
     else:
         for problem in found.problems:
             shell.put(f"  {problem}")
-        state = "chain ok" if found.ok else f"{len(found.problems)} problems"
+        state = "chain ok" if found.ok else counted(len(found.problems), "problem")
         ending = "closed" if found.closed else "open: running, or not ended in order"
         shell.put(
-            f"{folder.name}: {state}, {found.records:,} records in {found.frames:,} frames,"
-            f" {ending}"
+            f"{folder.name}: {state}, {counted(found.records, 'record')}"
+            f" in {counted(found.frames, 'frame')}, {ending}"
         )
         shell.put(f"  head      {found.head}")
         if found.unfinished:

@@ -30,7 +30,7 @@ def watch(*, markets: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
     Without MARKET: the sources of the settings. Ctrl+C once ends with the summary, twice at once.
     """
-    from tapewatch.app.cli.running import prepare, until_signal  # noqa: PLC0415  --help stays quick
+    from tapewatch.app.cli.running import until_signal  # noqa: PLC0415  --help stays quick
     from tapewatch.app.config import set_option  # noqa: PLC0415
     from tapewatch.io.clock import SystemClock  # noqa: PLC0415
 
@@ -40,13 +40,8 @@ def watch(*, markets: tuple[str, ...], as_json: bool, **options: Any) -> None:
     if not config.venues:
         raise ConfigError("nothing to watch; name a market, for example kraken:BTC/USD")
 
-    async def main() -> None:
-        stop = asyncio.Event()
-        screen = shell.screen(bell=config.sink.terminal.bell, json=as_json)
-        session = prepare(shell, config, SystemClock(), screen)
-        await until_signal(session.run(stop), stop)
-
-    asyncio.run(main())
+    screen = shell.screen(bell=config.sink.terminal.bell, json=as_json)
+    asyncio.run(until_signal(shell, config, SystemClock(), screen))
 
 
 def settings(markets: tuple[str, ...], *, pair: str | None, **options: Any) -> list[Setting]:
