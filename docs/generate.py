@@ -261,6 +261,7 @@ def cli_page() -> str:
             max_content_width=80,
             help_option_names=names,
         )
+        command._help_option = None  # click keeps it from whoever asked first, with other names
         parts.append(f"## {path}\n\n```text\n{command.get_help(context)}\n```\n\n")
     return "".join(parts).rstrip() + "\n"
 
