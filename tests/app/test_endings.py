@@ -58,7 +58,7 @@ def session(
         yield process, told
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_ends_in_order_with_the_summary(
     venue: dict[str, str], tmp_path: pathlib.Path, number: signal.Signals
 ) -> None:

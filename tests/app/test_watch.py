@@ -203,3 +203,11 @@ def test_a_locked_store_delays_alerts_and_loses_none(tmp_path: pathlib.Path) -> 
     assert "as planned" in "\n".join(told.lines)
     assert all(alert.id in told.out.getvalue() for alert in alerts_of(tmp_path))
     assert alerts_of(tmp_path)
+
+
+def test_what_got_lost_is_in_the_summary(tmp_path: pathlib.Path) -> None:
+    """REST answers errors while the probe of a stalled feed asks."""
+    planted = (parse("F35@0:60"), parse("F15@8"))
+    scenario = msgspec.structs.replace(DEMO, faults=planted, anomalies=())
+    told = watched(tmp_path, market=KrakenConfig(symbols=("BTC/USD",), scenario=scenario))
+    assert any("trouble" in line and "requests without an answer" in line for line in told.lines)

@@ -316,8 +316,21 @@ class Watch:
             folder=str(self.folder),
             head=checked.head,
             problems=len(checked.problems),
+            trouble=_trouble(parts),
             banner=self.banner,
         )
+
+
+def _trouble(parts: Parts) -> str:
+    """What was dropped, refused or never answered; empty when nothing was."""
+    counts = {
+        f"lost on the way to {worker.sink.name}": worker.counters.failed + worker.counters.dropped
+        for worker in parts.live.workers
+    }
+    counts["lines that could not be written"] = parts.files.lost
+    counts["requests without an answer"] = parts.sources.counters.fetch_failures
+    counts["requests dropped"] = parts.sources.counters.fetches_dropped
+    return " · ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def _sizes(files: SessionFiles) -> tuple[FileSize, ...]:

@@ -131,6 +131,7 @@ class SummaryView(Struct, frozen=True, kw_only=True):
     head: str = ""
     problems: int = 0
     banner: str = ""
+    trouble: str = ""  # what did not get where it should, counted
 
 
 def summary(view: SummaryView) -> list[str]:
@@ -149,6 +150,7 @@ def summary(view: SummaryView) -> list[str]:
             ("", f"{count:,} {clean(reason, 40)}")
             for reason, count in sorted(view.suppressed.items())
         ),
+        ("trouble", clean(view.trouble)),
         ("biggest", clean(view.biggest)),
         ("files", " · ".join(f"{file.name} {size_text(file.size)}" for file in view.files)),
         ("folder", _folder(view)),

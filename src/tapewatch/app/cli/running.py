@@ -1,7 +1,7 @@
 """Running a session under signals: what `watch` and `demo` share.
 
-The first Ctrl+C (or SIGTERM) ends the session in good order, with its summary; the second ends the
-process at once, which the tape survives.
+The first Ctrl+C (or SIGTERM, or the end of the terminal) ends the session in good order, with its
+summary; the second ends the process at once, which the tape survives.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ async def until_signal(shell: Shell, config: Config, clock: Clock, screen: Scree
     streams = Streams(sys.stdout, sys.stderr, say, shell.verbose)
     session = Watch(config, folder, clock, screen, streams)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _stop, stop)
     gc.freeze()  # what start-up made lives to the end; the collector need not look at it
     try:
