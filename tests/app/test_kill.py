@@ -59,6 +59,7 @@ def ids(lines: list[bytes]) -> list[str]:
     return [json.loads(line)["id"] for line in lines if line.endswith(b"\n")]
 
 
+@pytest.mark.timeout(120 + 20 * ROUNDS)
 def test_kill_rounds(venue: dict[str, str], tmp_path: pathlib.Path) -> None:
     rng = random.Random(20251121)
     shown: set[str] = set()
