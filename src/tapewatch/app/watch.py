@@ -160,8 +160,9 @@ class Watch:
             view = self._summary(parts, ended, checked)
             self._log.info("session.ended", how=ended, alerts=view.alerts, trades=view.trades)
             files.close()
-            for line in summary(view):
-                self.streams.say(line)
+            if self.ledger.connects:  # else the reason says it all
+                for line in summary(view):
+                    self.streams.say(line)
             write_summary(self.folder, view)
         except (TapewatchError, OSError) as error:
             self.streams.say(f"The account of the session is incomplete: {clean(str(error))}")
