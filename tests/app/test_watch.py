@@ -9,14 +9,19 @@ import msgspec
 import pytest
 from watch_session import Told, alerts_of, watched
 
+from tapewatch.app.config import assemble, set_option
 from tapewatch.app.session import known, verified
+from tapewatch.app.watch import Watch
 from tapewatch.io import control
+from tapewatch.io.clock import SystemClock
 from tapewatch.io.lock import SessionLock
 from tapewatch.model.errors import ConfigError, Refused, Retryable, SessionBusy
+from tapewatch.model.events import Status, Trade
 from tapewatch.model.time import NS_PER_S
 from tapewatch.simulate.faults import parse
 from tapewatch.simulate.kraken import KrakenConfig
 from tapewatch.simulate.scenario import DEMO
+from tapewatch.sinks.session_files import SessionFiles
 from tapewatch.sinks.terminal import Screen
 from tapewatch.testing import virtual_time
 
@@ -211,3 +216,16 @@ def test_what_got_lost_is_in_the_summary(tmp_path: pathlib.Path) -> None:
     scenario = msgspec.structs.replace(DEMO, faults=planted, anomalies=())
     told = watched(tmp_path, market=KrakenConfig(symbols=("BTC/USD",), scenario=scenario))
     assert any("trouble" in line and "requests without an answer" in line for line in told.lines)
+
+
+def test_only_a_refusal_before_any_data_is_hopeless(tmp_path: pathlib.Path) -> None:
+    config = assemble([set_option("source.kraken.symbols=BTC/USD")])[0]
+    trade = Trade("kraken:BTC/USD", 1, 1, 100.0, 1.0, "buy")
+    no = Status("kraken", "kraken:BTC/USD", 1, 1, "rejected", "not supported", value=1.0)
+    for events, hopeless in (([no], True), ([trade, no], False)):
+        told = Told()
+        watch = Watch(config, tmp_path, SystemClock(), Screen(bell=False), told.streams)
+        files = SessionFiles(tmp_path, config.sink.files)
+        watch._on_events(events, files)
+        files.close()
+        assert watch._hopeless.is_set() is hopeless

@@ -321,7 +321,8 @@ def test_addresses_that_nobody_can_connect_to(name: str, url: str) -> None:
 
 def test_addresses() -> None:
     for host in ("localhost", "127.0.0.1:8080", "[::1]:443/v2", "ws.kraken.com/v2"):
-        Kraken(symbols=("BTC/USD",), url=f"ws://{host}", rest_url=f"https://{host}")
+        venue = Kraken(symbols=("BTC/USD",), url=f"ws://{host}", rest_url=f"https://{host}")
+        assert venue.endpoint().url == f"ws://{host}"
 
 
 def test_listed_pairs() -> None:

@@ -145,8 +145,7 @@ class Watch:
             on_events=lambda events: self._on_events(events, files),
         )
         # The switch begins where an earlier process of the session left the gate.
-        switch = KillSwitchFile(self.config.kill_switch.path)
-        switch.state = engine.gate_state.kill
+        switch = KillSwitchFile(self.config.kill_switch.path, engine.gate_state.kill)
         sources = Sources(self.config.venues, live.inbox, self.clock, switch)
         return Parts(live, files, sources)
 
