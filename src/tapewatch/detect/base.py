@@ -5,12 +5,16 @@ Write one file with such a struct, add one line under
 `tapewatch.testing.conformance.check_detector` on it.
 """
 
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Final, Protocol, TypeVar
 
 from tapewatch.model.events import Event
 from tapewatch.model.outputs import Observation
 
 S = TypeVar("S")
+
+# Of detectors with a calibrated p, whose score is -log10 p (decades).
+TOLD: Final = 2.0  # from here on an observation is returned at all: one in a hundred
+LINE: Final = 3.5  # the least that a warning takes; the gate raises it to keep the alarm budget
 
 
 class Detector(Protocol[S]):

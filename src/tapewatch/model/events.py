@@ -1,4 +1,4 @@
-"""Events: what a venue's frames mean. Detectors see these, plus `Link` and `Timer`.
+"""Events: what a venue's frames mean. Detectors see these, plus `Link`, `Timer` and raw `Frame`s.
 
 Prices and sizes are float64 (the exact text stays in the raw frame on the tape); a non-finite or
 non-positive price never becomes an event. `ts_event` is the venue's time, `ts_recv` ours, both ns.
@@ -8,12 +8,15 @@ from typing import Literal
 
 from msgspec import Struct
 
-from tapewatch.model.inputs import Link, Timer
+from tapewatch.model.inputs import Frame, Link, Timer
 from tapewatch.model.instrument import Side
 
 
 class Trade(Struct, frozen=True, gc=False, tag="trade"):
-    """One execution: `price` in quote units, `size` in base units, `aggressor` = taker's side."""
+    """One execution: `price` in quote units, `size` in base units, `aggressor` = taker's side.
+
+    `taker` and `maker` are accounts, where the venue names them; the maker may be a pool.
+    """
 
     instrument: str
     ts_event: int
@@ -24,6 +27,8 @@ class Trade(Struct, frozen=True, gc=False, tag="trade"):
     trade_id: str = ""  # the venue's id; empty where it gives none
     index: int = 0  # position in its frame
     backfilled: bool = False  # fetched over HTTP after a gap, or part of a reconnect snapshot
+    taker: str = ""
+    maker: str = ""
 
 
 class Quote(Struct, frozen=True, gc=False, tag="quote"):
@@ -61,6 +66,37 @@ class Bar(Struct, frozen=True, gc=False, tag="bar"):
     volume: float
     interval_ns: int
     trades: int = -1
+
+
+class Sample(Struct, frozen=True, gc=False, tag="sample"):
+    """What one stretch of time held for one instrument: five seconds of trades and quotes, or one
+    bar. The engine makes it when the stretch is over (`engine/sampling.py`), so that features are
+    computed once; no venue decodes one. A stretch without any event gives none: see `idle_ns`.
+
+    `price` is the valid price at the end: the settled mid of quotes where there are quotes, else
+    the micro-mid of trades (the geometric mean of the last price bought and the last price sold),
+    else the close. `bid` and `ask` are what it was made of, 0.0 where there is none. `high` and
+    `low` are extremes of what was traded. Amounts are notional, in quote units; -1 is unknown. An
+    order is what one taker did in one millisecond on one side.
+    """
+
+    instrument: str
+    ts_event: int  # end of the stretch
+    ts_recv: int  # when that was known
+    interval_ns: int  # its length
+    idle_ns: int  # time without events between the stretch before and this one; -1: the first
+    price: float
+    high: float
+    low: float
+    bid: float
+    ask: float
+    tick: float  # smallest price step seen so far, 0.0: none yet
+    trades: int
+    orders: int
+    bought: float
+    sold: float
+    largest: float  # of one order
+    volume: float  # all of it, also where the aggressor is unknown
 
 
 StatusKind = Literal[
@@ -115,5 +151,5 @@ class Status(Struct, frozen=True, gc=False, tag="status"):
     ask: Ask | None = None
 
 
-Event = Trade | Quote | Book | Bar | Status | Link | Timer
+Event = Trade | Quote | Book | Bar | Sample | Status | Link | Timer | Frame
 MarketEvent = Trade | Quote | Book | Bar

@@ -6,7 +6,7 @@ extreme under the detector's own baseline (None where the detector has no calibr
 
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from tapewatch.model.events import Ask
 
@@ -27,6 +27,9 @@ class Contribution(Struct, frozen=True, gc=False, omit_defaults=True):
 
 class Observation(Struct, frozen=True, gc=False, tag="observation"):
     """One detector's measurement of one key at one time. Detectors measure, the gate judges.
+
+    Where there is a `p`, the score is -log10 p, and the gate makes a severity of it, `severity` at
+    most; where there is none, a rule is broken and `severity` is what it says.
 
     `score >= line` means that the detector's own rule calls it anomalous; `severity` is the most
     the gate may make of it. `native` is the detector's result in its original form, if it has one.
@@ -58,6 +61,13 @@ class Observation(Struct, frozen=True, gc=False, tag="observation"):
     cycle_ms: int = 0  # poll cycle of a report
     native: Any = None
     kind: str = ""  # what exactly, for a cause that covers several things
+    material: bool = True  # False: rare, but below the detector's floor in native units
+    sigma: float | None = None  # deviation in units of the detector's own scale
+    deviation: float | None = None  # the same in native units: `deviation_unit`
+    deviation_unit: str = ""  # ticks, bps, trades, s, ...
+    baseline_window_s: float = 0.0  # how far back the baseline reaches, in effect
+    p_persist: float | None = None  # probability that a jump of a book lasts 60 s
+    accounts: tuple[str, ...] = ()  # whom a wash observation names
 
 
 class DataVerdict(Struct, frozen=True, gc=False):
