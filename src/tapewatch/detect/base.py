@@ -35,7 +35,8 @@ class Detector(Protocol[S]):
 
     def key(self, event: Event, /) -> str | None:
         """The state an event belongs to, usually its instrument; None: not mine, except that a
-        `Status` of a whole source, if wanted, then goes to every live state."""
+        `Status` of a whole source, if wanted, then goes to every live state. It depends on the
+        event's type and on its instrument (or source) alone: the engine asks once."""
         ...
 
     def start(self, key: str, /) -> S:

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta, Struct, field
 
 from tapewatch.model.events import Event, Quote, Status, Trade
-from tapewatch.model.inputs import Link, Timer
+from tapewatch.model.inputs import Frame, Link, Timer
 from tapewatch.model.outputs import Contribution, Observation, Severity
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
@@ -53,7 +53,7 @@ RULES: Final[dict[str, Rule]] = {
 # The rest of `StatusKind` says that all is well (again).
 GOOD: Final = frozenset({"subscribed", "quiet", "online", "gap_filled", "resynced"})
 
-_FOR_ALL: Final = (Timer, Link)
+_NOT_MINE: Final = (Timer, Link, Frame)
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
@@ -109,7 +109,7 @@ class Feed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ahead_s: Positive = 1.0
 
     def key(self, event: Event, /) -> str | None:
-        if isinstance(event, _FOR_ALL):
+        if isinstance(event, _NOT_MINE):
             return None
         if isinstance(event, Status):
             return event.instrument or f"{event.source}:*"

@@ -14,14 +14,14 @@ from msgspec import Meta, Struct
 
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.events import Book, Event, Quote, Status, Trade
-from tapewatch.model.inputs import Link, Timer
+from tapewatch.model.inputs import Frame, Link, Timer
 from tapewatch.model.outputs import Observation
 from tapewatch.model.time import NS_PER_S
 
 # About the last 50 messages decide what is usual; so many are also needed to know it at all.
 _MEMORY: Final = 50
 _MARKET: Final = (Quote, Trade, Book)
-_FOR_ALL: Final = (Timer, Link)
+_NOT_MINE: Final = (Timer, Link, Frame)
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
@@ -76,7 +76,7 @@ class Staleness(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
 
     def key(self, event: Event, /) -> str | None:
-        return None if isinstance(event, _FOR_ALL) else event.instrument or None
+        return None if isinstance(event, _NOT_MINE) else event.instrument or None
 
     def start(self, key: str, /) -> StalenessState:
         return StalenessState(key, key.partition(":")[0])

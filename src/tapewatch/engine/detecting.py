@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from tapewatch.detect.base import Detector
 from tapewatch.model import limits
-from tapewatch.model.events import Bar, Book, Event, Quote, Trade
+from tapewatch.model.events import Event, Status
+from tapewatch.model.inputs import Link, Timer
 from tapewatch.model.outputs import Fault, Observation, Output
 
-_MARKET: Final = (Trade, Quote, Book, Bar)
+_PASSING: Final = (Timer, Link, Status)  # they reach every state, also the idlest
 
 
 class Keyed:
@@ -35,7 +36,7 @@ class Keyed:
                 faults.append(self._evict(event))
             state = self.states[key] = self.detector.start(key)
             self.last_used[key] = seq
-        elif isinstance(event, _MARKET):  # timers and links reach every state, also the idlest
+        elif type(event) not in _PASSING:
             self.last_used[key] = seq
         try:
             return self.detector.update(state, event)

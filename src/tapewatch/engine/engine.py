@@ -11,6 +11,9 @@ Time is that of the inputs and never goes back. When the wall clock is set back,
 to what follows, for venues and detectors too, so that deadlines go on; it ends when the wall clock
 has caught up.
 
+Trades, quotes and bars also make samples (`sampling.py`), which go to the detectors that want them:
+a sample before the event that shows that its stretch is over, or at the timer.
+
 Sharding. `shard=(i, n)` keeps the instruments whose id hashes to `i`; source-wide events belong to
 the shard of `venue:*`. Timers, links and commands go to every shard.
 
@@ -24,6 +27,7 @@ from zlib import crc32
 from msgspec.structs import replace
 
 from tapewatch.detect.base import Detector
+from tapewatch.engine import sampling
 from tapewatch.engine.detecting import Keyed
 from tapewatch.gate.gate import (
     Candidate,
@@ -36,10 +40,11 @@ from tapewatch.gate.gate import (
     on_status,
     on_timer,
 )
+from tapewatch.model import limits
 from tapewatch.model.errors import DecodeError
 from tapewatch.model.events import Bar, Book, Event, MarketEvent, Quote, Status, Trade
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
-from tapewatch.model.outputs import Fault, Output
+from tapewatch.model.outputs import Fault, Observation, Output
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S, TS_MIN_NS
 from tapewatch.venues.base import Venue
@@ -74,7 +79,9 @@ class Engine:
         self._tally: dict[type[Event], int] = {}
         self._shard, self._sharded = shard, shard[1] > 1
         self._simulated = simulated
-        self._wanting: dict[type[Event], tuple[Keyed, ...]] = {}
+        self.sampler = sampling.Sampler()
+        self._wants: dict[type[Event], tuple[Keyed, ...]] = {}
+        self._routes: dict[type[Event], dict[str, tuple[tuple[Keyed, str], ...]]] = {}
 
     def step(self, item: Input, seq: int | None = None) -> list[Output]:
         """Outputs of one input. `seq` is its tape position, 0 if it was not recorded; by default
@@ -88,6 +95,8 @@ class Engine:
         self.now = max(self.now, item.ts_recv)
         if isinstance(item, Frame):
             self.heard[item.source] = item.ts_recv
+            if self._wanting(Frame) and self._owns_key(f"{item.source}:*"):
+                self._route(item, outputs)
             self.events = self._decode(item)
         elif isinstance(item, Timer):
             self.events = self._deadlines(item)
@@ -159,6 +168,7 @@ class Engine:
             case "kill":
                 outputs.extend(on_kill(self.gate_state, command.argument, self.now))
             case "reset_baseline":
+                sampling.forget(self.sampler, command.argument)
                 for keyed in self.detectors.values():
                     keyed.forget(command.argument)
             case "unrecorded":
@@ -169,46 +179,72 @@ class Engine:
         return []
 
     def _observe(self, event: Event, outputs: list[Output]) -> None:
-        kind = type(event)
-        wanting = self._wanting.get(kind)
-        if wanting is None:
-            wanting = tuple(k for k in self.detectors.values() if kind in k.detector.wants)
-            self._wanting[kind] = wanting
-        if kind is Timer or kind is Link:
-            for keyed in wanting:
+        if isinstance(event, Timer | Link):
+            if isinstance(event, Timer):
+                for done in sampling.on_timer(self.sampler, self.now):
+                    self._route(done, outputs)
+            for keyed in self._wanting(type(event)):
                 self._measure_all(keyed, event, outputs)
             return
         if isinstance(event, Status):
-            self._inform(event, wanting, outputs)
+            self._inform(event, outputs)
         if self._sharded and not self._owns(event):  # type: ignore[arg-type]
             return
+        kind = type(event)
         self._tally[kind] = self._tally.get(kind, 0) + 1
         if isinstance(event, Status):
             outputs.append(self._status_fault(event))
-        for keyed in wanting:
-            mine = keyed.detector.key(event)
-            if mine is not None:
-                self._measure(keyed, mine, event, outputs)
+        else:
+            sample = sampling.on_event(self.sampler, event)  # type: ignore[arg-type]
+            if sample is not None:
+                self._route(sample, outputs)
+        self._route(event, outputs)
 
-    def _inform(self, status: Status, wanting: tuple[Keyed, ...], outputs: list[Output]) -> None:
+    def _route(self, event: Event, outputs: list[Output]) -> None:
+        """Pass an event to the states of the detectors that want it. Which those are depends on its
+        type and on what it is about, and is looked up once."""
+        about = event.source if isinstance(event, Frame) else event.instrument  # type: ignore[union-attr]
+        if not about:
+            about = f"{event.source}:*"  # type: ignore[union-attr]
+        routes = self._routes.get(type(event))
+        if routes is None:
+            routes = self._routes[type(event)] = {}
+        route = routes.get(about)
+        if route is None:
+            if len(routes) >= limits.KEYS_PER_DETECTOR:
+                routes.clear()
+            keys = ((keyed, keyed.detector.key(event)) for keyed in self._wanting(type(event)))
+            route = routes[about] = tuple((k, key) for k, key in keys if key is not None)
+        for keyed, key in route:
+            seen = keyed.measure(key, event, self.seq, outputs)
+            if seen is not None:
+                self._judge(keyed, seen, outputs)
+
+    def _wanting(self, kind: type[Event]) -> tuple[Keyed, ...]:
+        wanting = self._wants.get(kind)
+        if wanting is None:
+            wanting = tuple(k for k in self.detectors.values() if kind in k.detector.wants)
+            self._wants[kind] = wanting
+        return wanting
+
+    def _inform(self, status: Status, outputs: list[Output]) -> None:
         """What every shard must know: whether a source is to be trusted, whether it trades."""
         on_status(self.gate_state, status, self.now)
         if not status.instrument:
-            for keyed in wanting:
+            for keyed in self._wanting(Status):
                 if keyed.detector.key(status) is None:
                     self._measure_all(keyed, status, outputs)
 
     def _measure_all(self, keyed: Keyed, event: Event, outputs: list[Output]) -> None:
         for key in tuple(keyed.states):
-            self._measure(keyed, key, event, outputs)
+            seen = keyed.measure(key, event, self.seq, outputs)
+            if seen is not None:
+                self._judge(keyed, seen, outputs)
 
-    def _measure(self, keyed: Keyed, key: str, event: Event, outputs: list[Output]) -> None:
-        seen = keyed.measure(key, event, self.seq, outputs)
-        if seen is not None:
-            outputs.append(seen)
-            version = keyed.detector.version
-            item = Candidate(seen, version, self.seq, self.now, self._simulated)
-            outputs.extend(judge(self.gate, self.gate_state, item))
+    def _judge(self, keyed: Keyed, seen: Observation, outputs: list[Output]) -> None:
+        outputs.append(seen)
+        item = Candidate(seen, keyed.detector.version, self.seq, self.now, self._simulated)
+        outputs.extend(judge(self.gate, self.gate_state, item))
 
     def _status_fault(self, status: Status) -> Fault:
         return Fault(

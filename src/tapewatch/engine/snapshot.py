@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from tapewatch.engine.engine import Engine
+from tapewatch.engine.sampling import Sampler
 from tapewatch.gate.gate import GateState
 from tapewatch.model.errors import TapeError
 
-VERSION = 1
+VERSION = 2
 
 
 class _Snapshot(Struct):
@@ -28,6 +29,7 @@ class _Snapshot(Struct):
     broken: dict[str, dict[str, str]]
     offset: int
     heard: dict[str, int]
+    sampler: Sampler
 
 
 def snapshot(engine: Engine) -> bytes:
@@ -48,6 +50,7 @@ def snapshot(engine: Engine) -> bytes:
             {name: keyed.broken for name, keyed in engine.detectors.items()},
             engine.offset,
             engine.heard,
+            engine.sampler,
         )
     )
 
@@ -71,7 +74,7 @@ def restore(engine: Engine, data: bytes) -> None:
         raise TapeError(f"unreadable snapshot: {error}") from error
     engine.now, engine.seq, engine.counts = saved.now, saved.seq, saved.counts
     engine.offset, engine.heard = saved.offset, saved.heard
-    engine.gate_state = saved.gate
+    engine.gate_state, engine.sampler = saved.gate, saved.sampler
 
 
 def _raw(state: Any) -> msgspec.Raw:

@@ -44,4 +44,4 @@ def scale_step(
     """
     square = innovation * innovation
     most = clip * clip * (variance + floor * floor)
-    return kept * variance + (1.0 - kept) * (square if square < most else most)
+    return kept * variance + (1.0 - kept) * min(square, most)

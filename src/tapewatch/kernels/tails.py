@@ -6,8 +6,8 @@ the log excesses y: survival exp(-rate * (e^(bend y) - 1) / bend). It nests what
 markets do: bend 0 is a power law (returns, Cont 2001), 1 an exponential, 2 a Gaussian tail. There
 is no end point, unlike in a generalised Pareto law of negative index, so nothing is ever
 "impossible". `bend` is the posterior mean over `BENDS` (equal prior weights, rate at its maximum
-likelihood), and `PRIOR_COUNT` imagined excesses of a power law of index `PRIOR_INDEX` stand for what
-is known before there are data.
+likelihood), and `PRIOR_COUNT` imagined excesses of a power law of index `PRIOR_INDEX` stand for
+what is known before there are data.
 
 Counts are integers in two-byte cells, halved when `2 * HALF_LIFE` magnitudes are in: exact, small,
 and the same on every machine. The fit is renewed every `REFIT` magnitudes; between, `p` is
@@ -40,9 +40,7 @@ def _bent(excess: float, bend: float) -> float:
 
 
 # Bent excess of the middle of the k-th bin beyond the edge, for each of BENDS.
-_TABLE: Final = tuple(
-    tuple(_bent((k + 0.5) * _BIN, bend) for k in range(BINS)) for bend in BENDS
-)
+_TABLE: Final = tuple(tuple(_bent((k + 0.5) * _BIN, bend) for k in range(BINS)) for bend in BENDS)
 # What a prior excess, exponential in nats with mean PRIOR_INDEX, adds to the sum for each of BENDS.
 _PRIOR: Final = tuple(PRIOR_INDEX / (1.0 - PRIOR_INDEX * bend) for bend in BENDS)
 
@@ -141,9 +139,7 @@ def _fit(tail: Tail, cells: memoryview) -> None:
     tail.edge_p = mass / (tail.total + 1.0)
     beyond = cells[place:].tolist()
     tail.bend = _mean_bend(beyond, float(mass))
-    total = sum(
-        [n * _bent((k + 0.5) * _BIN, tail.bend) for k, n in enumerate(beyond) if n]
-    )
+    total = sum([n * _bent((k + 0.5) * _BIN, tail.bend) for k, n in enumerate(beyond) if n])
     prior = PRIOR_INDEX / (1.0 - PRIOR_INDEX * tail.bend)
     tail.rate = (mass + PRIOR_COUNT) / (total + PRIOR_COUNT * prior)
 

@@ -4,7 +4,7 @@ from typing import Final
 
 INBOX_INPUTS: Final = 65_536  # inputs waiting for the engine
 BATCH_INPUTS: Final = 256  # inputs stepped per turn of the event loop
-KEYS_PER_DETECTOR: Final = 10_000  # live states; the idlest is evicted and counted
+KEYS_PER_DETECTOR: Final = 100_000  # live states; the idlest is evicted and counted
 FRAME_BYTES: Final = 1 << 20  # one wire frame or HTTP body
 BOOK_DEPTH: Final = 1_000  # price levels a side
 OUTPUTS_WAITING: Final = 65_536  # outputs kept while the disk refuses their evidence
@@ -22,6 +22,7 @@ NARRATION_LINES: Final = 1_000  # lines for people that wait for a terminal
 LOST_SPANS: Final = 1_000  # times without complete data that a session's account tells apart
 SINK_ATTEMPTS: Final = 10  # deliveries tried before a dead letter
 TIMER_S: Final = 1.0  # cadence of the engine's Timer input
+SAMPLE_S: Final = 5.0  # length of a sample: 1-s ones are mostly empty or one trade
 COMMIT_S: Final = 0.05  # tape group commit: the most a crash may lose of raw frames
 FRAME_S: Final = 1.0  # a tape frame is closed at least this often
 FRAME_RECORDS: Final = 1_000  # ... or after so many records

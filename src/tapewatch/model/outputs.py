@@ -111,6 +111,12 @@ class Alert(Struct, frozen=True, gc=False, kw_only=True, tag="alert"):
     reason: str = ""
     simulated: bool = False
     evidence: dict[str, int | str] = {}
+    sigma: float | None = None
+    deviation: float | None = None
+    deviation_unit: str = ""
+    baseline_window_s: float = 0.0
+    p_persist: float | UnsetType = UNSET  # on price jumps of books only
+    wallets: tuple[str, ...] | UnsetType = UNSET  # of wash alerts only
 
 
 class Report(Struct, frozen=True, gc=False, kw_only=True, tag="report"):

@@ -16,7 +16,7 @@ import msgspec
 
 from tapewatch.detect.base import Detector
 from tapewatch.model.errors import ConfigError, DecodeError
-from tapewatch.model.events import Bar, Book, Event, Quote, Status, Trade
+from tapewatch.model.events import Bar, Book, Event, Quote, Sample, Status, Trade
 from tapewatch.model.inputs import Frame, Link, Timer
 from tapewatch.model.instrument import split_id
 from tapewatch.model.outputs import SEVERITIES, Observation
@@ -312,7 +312,7 @@ def _decoded(
 
 def _check_events(venue: Venue[Any], events: Iterable[Event]) -> None:
     for event in events:
-        if isinstance(event, Timer | Link):
+        if isinstance(event, Timer | Link | Frame | Sample):
             _require(venue, holds=False, complaint=f"makes a {type(event).__name__} of its own")
         elif event.instrument:
             _require(venue, _ours(venue, event.instrument), f"speaks of {event.instrument!r}")

@@ -4,14 +4,15 @@ Everything is a pure function of a seed. These are stimuli, not a model of any m
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from random import Random
 from typing import Final
 
 from msgspec.structs import replace
 
-from tapewatch.model.events import Bar, Book, Event, Quote, Status, StatusKind, Trade
+from tapewatch.engine import sampling
+from tapewatch.model.events import Bar, Book, Event, Quote, Sample, Status, StatusKind, Trade
 from tapewatch.model.inputs import Frame, Link, Timer
 from tapewatch.model.instrument import Side
 from tapewatch.model.time import NS_PER_S, TS_MAX_NS, TS_MIN_NS
@@ -23,9 +24,23 @@ _KINDS: Final[tuple[StatusKind, ...]] = (
 )  # fmt: skip
 
 
+def sampled(stream: Iterable[Event]) -> list[Event]:
+    """The events with the samples that the engine makes of them, where it would pass them on."""
+    sampler = sampling.Sampler()
+    found: list[Event] = []
+    for event in stream:
+        if isinstance(event, Timer):
+            found += sampling.on_timer(sampler, event.ts_recv)
+        elif isinstance(event, Trade | Quote | Bar):
+            sample = sampling.on_event(sampler, event)
+            found += [] if sample is None else [sample]
+        found.append(event)
+    return found
+
+
 def lively(instruments: tuple[str, ...], events: int, seed: int = 1) -> list[Event]:
-    """About `events` events: a timer a second, trades, quotes and books between, jumps, a silence,
-    crossed books, statuses, and a link that goes down and up."""
+    """About `events` events: a timer a second, frames, trades, quotes and books between, jumps, a
+    silence, crossed books, statuses, and a link that goes down and up; and samples of it all."""
     random = Random(seed)  # noqa: S311  (a seeded stimulus, nothing secret)
     prices = dict.fromkeys(instruments, 100.0)
     stream: list[Event] = []
@@ -46,11 +61,14 @@ def lively(instruments: tuple[str, ...], events: int, seed: int = 1) -> list[Eve
                 price *= random.choice((0.7, 1.4))
             prices[instrument] = price = round(price, 2)
             stream.extend(_second(random, instrument, price, now))
-    return stream
+    return sampled(stream)
 
 
 def _second(random: Random, instrument: str, price: float, now: int) -> Iterator[Event]:
     at = now + random.randrange(NS_PER_S // 2)
+    source, _, symbol = instrument.partition(":")
+    kind = random.choice(("trade", "trade", "trade", "heartbeat"))
+    yield Frame(at, source, f'{{"channel":"{kind}","symbol":"{symbol}","price":{price}}}'.encode())
     yield Trade(
         instrument, at - 50_000_000, at, price, random.lognormvariate(-3, 2),
         random.choice(_SIDES), str(at), backfilled=random.random() < 0.05,
@@ -62,9 +80,8 @@ def _second(random: Random, instrument: str, price: float, now: int) -> Iterator
     if chance < 0.2:
         yield Book(instrument, at, at + 1, ((bid, 1.0), (bid - 0.01, 2.0)), ((ask, 1.0),))
     elif chance < 0.25:
-        source = instrument.partition(":")[0]
-        kind = random.choice(_KINDS)
-        yield Status(source, instrument, at, at, kind, "detail", first_id=1, last_id=3, value=9.0)
+        status = random.choice(_KINDS)
+        yield Status(source, instrument, at, at, status, "detail", first_id=1, last_id=3, value=9.0)
     elif chance < 0.3:
         minute = 60 * NS_PER_S
         yield Bar(instrument, at, at, price, price + 1.0, price - 1.0, price, 5.0, minute, 7)
@@ -93,11 +110,31 @@ def extremes(instrument: str, start: int = START_NS) -> list[Event]:
                     source, instrument, time, recv, "invalid", hostile, hostile, 1, -1, 0, value
                 ),
                 Status(source, "", time, recv, "lag", hostile, value=-other),
+                Sample(
+                    instrument,
+                    time,
+                    recv,
+                    NS_PER_S,
+                    time,
+                    value,
+                    value,
+                    other,
+                    other,
+                    value,
+                    other,
+                    index,
+                    index,
+                    other,
+                    value,
+                    other,
+                    value,
+                ),
+                Frame(recv, source, b"\xff\x00" * 1_000),
                 Link(recv, source, "down" if index % 2 else "up", hostile),
                 Timer(time),
                 Timer(recv),
             ]
-    return stream
+    return sampled(stream)
 
 
 def first_seconds(instrument: str) -> list[Event]:
@@ -111,7 +148,7 @@ def first_seconds(instrument: str) -> list[Event]:
             Quote(instrument, now, now + 1, price - 1.0, 1.0, price + 1.0, 1.0),
             Book(instrument, now, now + 2, ((price - 1.0, 1.0),), ((price + 1.0, 1.0),)),
         ]
-    return stream
+    return sampled(stream)
 
 
 _GARBAGE: Final = (

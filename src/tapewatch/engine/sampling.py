@@ -1,0 +1,249 @@
+"""Samples: five seconds of one instrument in one event, so that features are computed once.
+
+Theory of operation. A stretch begins with the first trade or quote after the last one was closed
+and ends at the next multiple of `SAMPLE_NS`. It is closed by the first event or timer at or after
+its end; what comes later belongs to the next. A stretch without events gives no sample and costs
+nothing, whatever the number of instruments; the next sample says how long nothing happened. A bar
+is a sample of its own. Backfilled trades are old news and do not count.
+
+The memory is one `Stretch` an instrument. A quote that is withdrawn before it has settled sets no
+price.
+"""
+
+from math import sqrt
+from typing import Final
+
+from msgspec import Struct
+
+from tapewatch.kernels.moments import SAMPLE_MAX
+from tapewatch.kernels.prices import SETTLED_NS, micro
+from tapewatch.model import limits
+from tapewatch.model.events import Bar, MarketEvent, Quote, Sample, Trade
+from tapewatch.model.instrument import Side
+from tapewatch.model.time import NS_PER_MS
+
+SAMPLE_NS: Final = int(limits.SAMPLE_S * 1_000_000_000)
+_SAME: Final = 1e-9  # of a price: smaller steps are rounding
+
+
+class Stretch(Struct):
+    """What is known of one instrument, and of its current stretch (`end` 0: none is open)."""
+
+    end: int = 0
+    closed: int = 0  # end of the stretch before, 0: none yet
+    last: float = 0.0  # price of the last trade
+    tick: float = 0.0
+    bid: float = 0.0  # of trades
+    ask: float = 0.0
+    high: float = 0.0
+    low: float = 0.0
+    trades: int = 0
+    orders: int = 0
+    bought: float = 0.0
+    sold: float = 0.0
+    volume: float = 0.0
+    largest: float = 0.0
+    order_ms: int = 0
+    order_side: Side = "unknown"
+    order: float = 0.0  # notional of the current order
+    newest_bid: float = 0.0  # the newest quote, which may still be withdrawn
+    newest_ask: float = 0.0
+    newest_ns: int = 0  # 0: this instrument has no quotes
+    settled_bid: float = 0.0
+    settled_ask: float = 0.0
+    mid: float = 0.0  # the last valid mid of settled quotes
+
+
+class Sampler(Struct):
+    """All stretches, and the instruments whose stretch is open, in the order of opening."""
+
+    stretches: dict[str, Stretch] = {}
+    open: list[str] = []
+
+
+def on_event(sampler: Sampler, event: MarketEvent) -> Sample | None:
+    """Take an event in; returns the sample that this completes: of the stretch before, or of the
+    bar that it is. Books give none: their best prices come as quotes, where a venue has them."""
+    kind = type(event)
+    if kind is Trade:
+        return _on_trade(sampler, event)  # type: ignore[arg-type]
+    if kind is Quote:
+        return _on_quote(sampler, event)  # type: ignore[arg-type]
+    if kind is Bar:
+        return _on_bar(sampler, event)  # type: ignore[arg-type]
+    return None
+
+
+def _on_trade(sampler: Sampler, trade: Trade) -> Sample | None:
+    now = trade.ts_recv
+    stretch = sampler.stretches.get(trade.instrument)
+    if stretch is None:
+        stretch = sampler.stretches[trade.instrument] = Stretch()
+    done = _turn(sampler, stretch, trade.instrument, now) if now >= stretch.end else None
+    if not trade.backfilled:
+        _fold(stretch, trade)
+    return done
+
+
+def _on_quote(sampler: Sampler, quote: Quote) -> Sample | None:
+    now = quote.ts_recv
+    stretch = sampler.stretches.get(quote.instrument)
+    if stretch is None:
+        stretch = sampler.stretches[quote.instrument] = Stretch()
+    done = _turn(sampler, stretch, quote.instrument, now) if now >= stretch.end else None
+    bid, ask = quote.bid, quote.ask
+    if bid != stretch.newest_bid or ask != stretch.newest_ask or not stretch.newest_ns:
+        _settle(stretch, now)
+        if 0.0 < bid < ask:
+            tick = _finer(stretch.tick, ask - bid, ask)
+            if stretch.newest_bid > 0.0:
+                tick = _finer(tick, abs(bid - stretch.newest_bid), ask)
+            stretch.tick = tick
+        stretch.newest_bid, stretch.newest_ask, stretch.newest_ns = bid, ask, now
+    return done
+
+
+def _on_bar(sampler: Sampler, bar: Bar) -> Sample:
+    stretch = sampler.stretches.get(bar.instrument)
+    if stretch is None:
+        stretch = sampler.stretches[bar.instrument] = Stretch()
+    if stretch.last:
+        stretch.tick = _finer(stretch.tick, abs(bar.close - stretch.last), bar.close)
+    idle = max(0, bar.ts_event - bar.interval_ns - stretch.closed) if stretch.closed else -1
+    stretch.last, stretch.closed = bar.close, max(stretch.closed, bar.ts_event)
+    return Sample(
+        bar.instrument,
+        bar.ts_event,
+        bar.ts_recv,
+        bar.interval_ns,
+        idle,
+        bar.close,
+        bar.high,
+        bar.low,
+        0.0,
+        0.0,
+        stretch.tick,
+        bar.trades,
+        -1,
+        -1.0,
+        -1.0,
+        -1.0,
+        min(bar.volume * bar.close, SAMPLE_MAX),
+    )
+
+
+def on_timer(sampler: Sampler, now: int) -> list[Sample]:
+    """Samples of all stretches that are over, in the order in which they began."""
+    if not sampler.open:
+        return []
+    done: list[Sample] = []
+    still: list[str] = []
+    for instrument in sampler.open:
+        stretch = sampler.stretches[instrument]
+        if now < stretch.end:
+            still.append(instrument)
+            continue
+        sample = _close(stretch, instrument, now)
+        if sample is not None:
+            done.append(sample)
+    sampler.open = still
+    return done
+
+
+def forget(sampler: Sampler, instrument: str) -> None:
+    """Drop the memory of one instrument."""
+    if sampler.stretches.pop(instrument, None) is not None and instrument in sampler.open:
+        sampler.open.remove(instrument)
+
+
+def _turn(sampler: Sampler, stretch: Stretch, instrument: str, now: int) -> Sample | None:
+    """Close the stretch that is over, if there is one, and open the one that `now` lies in."""
+    done = None
+    if stretch.end:
+        done = _close(stretch, instrument, now)
+    else:
+        sampler.open.append(instrument)
+    stretch.end = now - now % SAMPLE_NS + SAMPLE_NS
+    stretch.trades = stretch.orders = 0
+    stretch.bought = stretch.sold = stretch.volume = stretch.largest = 0.0
+    stretch.high = stretch.low = 0.0
+    stretch.order_side, stretch.order_ms, stretch.order = "unknown", 0, 0.0
+    return done
+
+
+def _fold(stretch: Stretch, trade: Trade) -> None:
+    price, side = trade.price, trade.aggressor
+    notional = min(price * trade.size, SAMPLE_MAX)
+    if price != stretch.last:
+        if stretch.last:
+            stretch.tick = _finer(stretch.tick, abs(price - stretch.last), price)
+        stretch.last = price
+    stretch.bid, stretch.ask = micro(stretch.bid, stretch.ask, price, side)
+    if not stretch.trades:
+        stretch.high = stretch.low = price
+    elif price > stretch.high:
+        stretch.high = price
+    elif price < stretch.low:
+        stretch.low = price
+    stretch.trades += 1
+    stretch.volume += notional
+    ms = trade.ts_event // NS_PER_MS
+    if ms == stretch.order_ms and side == stretch.order_side:
+        stretch.order += notional
+    else:
+        stretch.orders += 1
+        stretch.order_ms, stretch.order_side, stretch.order = ms, side, notional
+    stretch.largest = max(stretch.largest, stretch.order)
+    if side == "buy":
+        stretch.bought += notional
+    elif side == "sell":
+        stretch.sold += notional
+
+
+def _finer(tick: float, step: float, price: float) -> float:
+    """The smaller of the tick known and a step seen, unless the step is only rounding."""
+    return step if _SAME * price < step and (step < tick or tick == 0.0) else tick
+
+
+def _settle(stretch: Stretch, now: int) -> None:
+    """The newest quote counts once it has stood long enough."""
+    if stretch.newest_ns and now - stretch.newest_ns >= SETTLED_NS:
+        bid, ask = stretch.newest_bid, stretch.newest_ask
+        stretch.settled_bid, stretch.settled_ask = bid, ask
+        if 0.0 < bid < ask:
+            stretch.mid = 0.5 * bid + 0.5 * ask
+
+
+def _close(stretch: Stretch, instrument: str, now: int) -> Sample | None:
+    """The sample of the open stretch; None when there is no price yet."""
+    end = stretch.end
+    _settle(stretch, end)
+    if stretch.mid:
+        price, bid, ask = stretch.mid, stretch.settled_bid, stretch.settled_ask
+    elif stretch.bid and stretch.ask:
+        price, bid, ask = sqrt(stretch.bid) * sqrt(stretch.ask), stretch.bid, stretch.ask
+    else:
+        price, bid, ask = stretch.last, 0.0, 0.0
+    idle = end - SAMPLE_NS - stretch.closed if stretch.closed else -1
+    stretch.closed, stretch.end = end, 0
+    if price == 0.0:
+        return None
+    return Sample(
+        instrument,
+        end,
+        now,
+        SAMPLE_NS,
+        idle,
+        price,
+        stretch.high or price,
+        stretch.low or price,
+        bid,
+        ask,
+        stretch.tick,
+        stretch.trades,
+        stretch.orders,
+        stretch.bought,
+        stretch.sold,
+        stretch.largest,
+        stretch.volume,
+    )
