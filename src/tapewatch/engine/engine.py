@@ -14,8 +14,9 @@ has caught up.
 Trades, quotes and bars also make samples (`sampling.py`), which go to the detectors that want them:
 a sample before the event that shows that its stretch is over, or at the timer.
 
-Sharding. `shard=(i, n)` keeps the instruments whose id hashes to `i`; source-wide events belong to
-the shard of `venue:*`. Timers, links and commands go to every shard.
+Sharding. `shard=(i, n)` keeps the instruments whose group hashes to `i`; source-wide events belong
+to the shard of `venue:*`. Timers, links and commands go to every shard. The budget of all
+instruments together, storms, and detectors of several groups know one shard only.
 
 Alerts of an engine made with `simulated` say so: its data do not come from a live market.
 """
@@ -29,8 +30,8 @@ from msgspec.structs import replace
 from tapewatch.detect.base import Detector
 from tapewatch.engine import sampling
 from tapewatch.engine.detecting import Keyed
+from tapewatch.gate.alerts import Candidate
 from tapewatch.gate.gate import (
-    Candidate,
     Gate,
     GateState,
     judge,
@@ -44,6 +45,7 @@ from tapewatch.model import limits
 from tapewatch.model.errors import DecodeError
 from tapewatch.model.events import Bar, Book, Event, MarketEvent, Quote, Status, Trade
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
+from tapewatch.model.instrument import group_of
 from tapewatch.model.outputs import Fault, Observation, Output
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S, TS_MIN_NS
@@ -271,7 +273,7 @@ class Engine:
 
     def _owns_key(self, key: str) -> bool:
         index, count = self._shard
-        return crc32(key.encode()) % count == index
+        return crc32(group_of(key).encode()) % count == index
 
     @property
     def counts(self) -> dict[str, int]:

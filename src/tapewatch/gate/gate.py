@@ -3,10 +3,15 @@
 Order of judgement, for every observation at or above its line:
 
 1. baseline  not ready                              -> ANOMALYDETECTOR_INSUFFICIENT_BASELINE
-2. data      link down, feed silent, venue halted   -> STALE_DATA (market causes only)
-3. incident  open already, not materially worse     -> ALREADY_SHOWN
-4. doors     the kill switch, always last           -> KILL_SWITCH_ACTIVE
+2. matter    below the detector's floor             -> IMMATERIAL
+3. data      link down, feed silent, venue halted,
+             or a gap or a reconnect just now       -> STALE_DATA (market causes only)
+4. incident  open already, not materially worse     -> ALREADY_SHOWN
+5. storm     many instruments of the source at once -> ALREADY_SHOWN, but for the storm itself
+6. budget    enough rarer events in the last days   -> BUDGET_SPENT (where there is a p)
+7. doors     the kill switch, always last           -> KILL_SWITCH_ACTIVE
 
+The line of an observation with a p is the profile's, in decades; of a rule, the detector's own.
 Reports of the bot 4.15 detector pass the doors too: normal cycles are sampled, anomalous and
 borderline ones always go out, none goes out from stale data or while killed.
 """
@@ -17,78 +22,104 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from tapewatch.gate.incidents import Incident, open_incident, stable_id, worsens
+from tapewatch.gate.alerts import Candidate, alert, storm_alert
+from tapewatch.gate.budget import (
+    PROFILES,
+    Account,
+    Profile,
+    ProfileName,
+    affordable,
+    enter,
+    realised,
+)
+from tapewatch.gate.context import Beside, contributions, expire, note, verdict, whole
+from tapewatch.gate.incidents import Incident, open_incident, worsens
 from tapewatch.gate.reports import report
+from tapewatch.gate.severity import FEED_CAUSES, GROUPS, TYPES, alarms, severity
+from tapewatch.gate.storms import MEMBERS, Opening, Storm, gathered, join, storm_key
 from tapewatch.model.events import Status
 from tapewatch.model.inputs import Link
-from tapewatch.model.outputs import (
-    Alert,
-    DataVerdict,
-    Observation,
-    Output,
-    Resolved,
-    Suppressed,
-)
+from tapewatch.model.instrument import group_of
+from tapewatch.model.outputs import Alert, Output, Resolved, Severity, Suppressed
 from tapewatch.model.reasons import Reason
-from tapewatch.model.time import NS_PER_MS, NS_PER_S
+from tapewatch.model.time import NS_PER_S
 
-# Causes that speak of the feed itself: stale data are their subject, not an objection.
-FEED_CAUSES: Final = frozenset({"silence", "resumed", "feed", "crossed"})
-GAP_MEMORY_NS: Final = 300 * NS_PER_S  # a gap is mentioned on alerts for so long (scoring episodes)
 MAX_S: Final = 1e9  # longest time in settings: 30 years, far from the end of 64-bit nanoseconds
 _GAP_KINDS: Final = frozenset({"gap", "gap_lost", "checksum", "malformed", "unrecorded"})
+_UNSETTLING: Final = frozenset({"gap", "checksum", "unrecorded"})  # prices jump over these
+
+Rate = Annotated[float, Meta(gt=0.0, le=1e6)]
 
 
 class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the user may set.
 
-    `cooldown_s`, `worse`: an open incident is shown again when its severity rises, or when it is
-    `worse` (a fraction) heavier than its peak and `cooldown_s` have passed. `quiet_s` without a
-    candidate closes it; a silence lasts until data come again. `sample_rate`: every n-th normal
-    report goes out. `lines` overrides a detector's own line, by detector name, in its unit.
+    `profile` is a choice of the next two and of how rare a warning must be; `alarms_per_day` and
+    `group_alarms_per_day` (of one instrument's group) replace its numbers. An open incident is
+    shown again when its severity rises, when it is ten times rarer, or when it is `worse` (a
+    fraction) heavier than its peak and `cooldown_s` have passed. `quiet_s` without a candidate
+    closes it; a silence lasts until data come again. For `settle_s` after a gap or a reconnect
+    market causes are held back. `sample_rate`: every n-th normal report goes out. `lines` overrides
+    a detector's own line, by detector name, in its unit.
     """
 
+    profile: ProfileName = "balanced"
+    alarms_per_day: Rate | None = None
+    group_alarms_per_day: Rate | None = None
     cooldown_s: Annotated[float, Meta(ge=0.0, le=MAX_S)] = 600.0
     worse: float = 0.2
     quiet_s: Annotated[float, Meta(gt=0.0, le=MAX_S)] = 300.0
+    settle_s: Annotated[float, Meta(ge=0.0, le=MAX_S)] = 5.0
     sample_rate: Annotated[int, Meta(ge=1)] = 10
     lines: dict[str, float] = {}
+
+    @property
+    def budget(self) -> Profile:
+        """The profile with what the user put in place of its numbers."""
+        profile = PROFILES[self.profile]
+        fleet = self.alarms_per_day or profile.alarms_per_day
+        group = self.group_alarms_per_day or min(profile.group_alarms_per_day, fleet)
+        return Profile(fleet, group, profile.line)
 
 
 class GateState(Struct):
     """What the gate remembers. `stale` maps a silent instrument to the detector that said so, and
-    `venue:*`, or either with `!` for a halt, to why it is stale."""
+    `venue:*`, or either with `!` for a halt, to why it is stale. `unsettled`: when an instrument or
+    a source last lost something. `accounts`: of instrument groups, and `*` of all."""
 
     kill: Literal["off", "on", "unknown"] = "off"
     incidents: dict[str, Incident] = field(default_factory=dict)
     stale: dict[str, str] = field(default_factory=dict)
     last_gap: dict[str, int] = field(default_factory=dict)
+    unsettled: dict[str, int] = field(default_factory=dict)
     cycles: dict[str, int] = field(default_factory=dict)
-
-
-class Candidate(Struct, frozen=True, gc=False):
-    """An observation on its way through the gate: `version` of its detector, `seq` of the input it
-    came from (the tape position), engine time `now`; `simulated` when the data are not live."""
-
-    seen: Observation
-    version: int
-    seq: int
-    now: int
-    simulated: bool = False
+    recent: dict[str, dict[str, Beside]] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    openings: list[Opening] = field(default_factory=list)
+    storms: dict[str, Storm] = field(default_factory=dict)
 
 
 def judge(gate: Gate, state: GateState, item: Candidate) -> Iterable[Output]:
     """Outputs that one observation gives rise to."""
     seen = item.seen
-    line = gate.lines.get(seen.detector, seen.line)
+    line = _line(gate, item)
     if seen.score < line and not seen.report and seen.cause not in FEED_CAUSES:
+        if seen.ready and seen.p is not None:
+            note(state.recent, seen, item.now)
         return ()  # nearly all of them
     return _judge(gate, state, item, line)
 
 
+def _line(gate: Gate, item: Candidate) -> float:
+    seen = item.seen
+    own = seen.line if seen.p is None else PROFILES[gate.profile].line
+    return gate.lines.get(seen.detector, own)
+
+
 def _judge(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterator[Output]:
     seen = item.seen
-    stale = seen.cause not in FEED_CAUSES and _is_stale(state, seen.instrument)
+    market = seen.cause not in FEED_CAUSES
+    stale = market and _is_stale(state, seen.instrument)
     if seen.cause == "silence":
         state.stale[seen.instrument] = seen.detector
     elif seen.cause == "resumed":
@@ -99,9 +130,13 @@ def _judge(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterat
         return
     if not seen.ready:
         yield _suppressed(Reason.ANOMALYDETECTOR_INSUFFICIENT_BASELINE, item)
-    elif stale:
+    elif not seen.material:
+        note(state.recent, seen, item.now)
+        yield _suppressed(Reason.IMMATERIAL, item)
+    elif stale or (market and _is_unsettled(gate, state, item)):
         yield _suppressed(Reason.STALE_DATA, item)
     else:
+        note(state.recent, seen, item.now)
         yield from _candidate(gate, state, item, line)
 
 
@@ -114,21 +149,91 @@ def _end_silence(state: GateState, instrument: str, now: int) -> None:
 
 
 def _candidate(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterator[Output]:
+    """Open an incident, or take the candidate into the one that is open."""
     seen, now = item.seen, item.now
-    key = f"{seen.instrument}|{seen.cause}|{seen.kind}"
+    group = GROUPS.get(seen.cause)
+    kind = "" if group else ",".join((seen.kind, *seen.accounts))
+    key = f"{seen.instrument}|{group or seen.cause}|{kind}"
+    word = severity(seen, line)
     incident = state.incidents.get(key)
     if incident is None:
-        incident = state.incidents[key] = open_incident(seen, item.version, now)
-    elif not worsens(incident, seen, now, gate.worse, int(gate.cooldown_s * NS_PER_S)):
+        incident = state.incidents[key] = open_incident(seen, word, item.version, now)
+        storm = _storm(state, item, group or seen.cause) if alarms(word) else None
+        if storm is not None:
+            incident.stormy = True
+            yield from storm
+            return
+    elif incident.stormy or not (
+        worsens(incident, seen, word, now, gate.worse, int(gate.cooldown_s * NS_PER_S))
+        or (seen.cause in TYPES and incident.typed(seen.cause))
+    ):
         yield _suppressed(Reason.ALREADY_SHOWN, item)
         return
-    incident.last_alert_ns = now
-    alert = _alert(state, incident, item, line)
+    if not _pays(gate, state, item, incident, word):
+        yield _suppressed(Reason.BUDGET_SPENT, item)
+        return
+    yield from _emit(state, item, incident, _alert(gate, state, incident, item, line, word))
+
+
+def _pays(
+    gate: Gate, state: GateState, item: Candidate, incident: Incident, word: Severity
+) -> bool:
+    """Whether the budget has room for this event; the event is entered either way."""
+    if word == "info":
+        return True
+    seen, now, budget = item.seen, item.now, gate.budget
+    accounts = [
+        (state.accounts.setdefault(name, Account(now)), per_day)
+        for name, per_day in (
+            (group_of(seen.instrument), budget.group_alarms_per_day),
+            ("*", budget.alarms_per_day),
+        )
+    ]
+    shown = seen.p is None or all(
+        affordable(account, per_day, seen.score, now, incident.id) for account, per_day in accounts
+    )
+    # A broken rule is told whatever the budget, and ranks below everything measured.
+    score = seen.score if seen.p is not None else 0.0
+    for account, _ in accounts:
+        enter(account, incident.id, score, now, shown=shown)
+    return shown
+
+
+def _storm(state: GateState, item: Candidate, group: str) -> Iterable[Output] | None:
+    """What a storm makes of an incident that opens; None when there is no storm."""
+    seen, now = item.seen, item.now
+    source = seen.instrument.partition(":")[0]
+    key = storm_key(source, group)
+    members = gathered(state.openings, Opening(now, key, seen.instrument, seen.score))
+    incident = state.incidents.get(key)
+    if incident is None and len(members) < MEMBERS:
+        return None
+    told = replace(seen, instrument=f"{source}:*", kind="storm")
+    shell = replace(item, seen=told)
+    if incident is None:
+        state.storms[key] = Storm(members, len(members))
+        incident = state.incidents[key] = open_incident(told, seen.severity, item.version, now)
+    else:
+        incident.last_ns = now
+        incident.merged += 1
+        if not join(state.storms[key], seen.instrument):
+            return (_suppressed(Reason.ALREADY_SHOWN, item),)
+    names = state.storms[key].members
+    line = seen.line
+    made = alert(
+        incident, shell, line, severity(seen, line), verdict({}, told, now, 0, stale=False)
+    )
+    return _emit(state, shell, incident, storm_alert(made, names))
+
+
+def _emit(state: GateState, item: Candidate, incident: Incident, made: Alert) -> Iterator[Output]:
+    """The last door."""
+    incident.last_alert_ns = item.now
     if state.kill == "off":
         incident.alerts += 1
-        yield alert
+        yield made
     else:
-        incident.held = alert
+        incident.held = made
         yield _suppressed(Reason.KILL_SWITCH_ACTIVE, item)
 
 
@@ -145,63 +250,34 @@ def _report(gate: Gate, state: GateState, item: Candidate, line: float) -> Itera
         yield _suppressed(Reason.SAMPLED_OUT, item, what="report")
 
 
-def _alert(state: GateState, incident: Incident, item: Candidate, line: float) -> Alert:
+def _alert(
+    gate: Gate, state: GateState, incident: Incident, item: Candidate, line: float, word: Severity
+) -> Alert:
     seen, now = item.seen, item.now
-    return Alert(
-        id=stable_id(incident.id, incident.alerts, seen.severity, seen.ts_event),
-        incident=incident.id,
-        instrument=seen.instrument,
-        detector=seen.detector,
-        cause=seen.cause,
-        severity="info" if seen.low_confidence else seen.severity,
-        ts_event_ns=seen.ts_event,
-        ts_alert_ns=now,
-        onset_ns=incident.onset_ns,
-        p=seen.p,
-        p_extrapolated=seen.p_extrapolated,
-        score=seen.score,
-        line=line,
-        observed=seen.observed,
-        expected=seen.expected,
-        expected_low=seen.expected_low,
-        expected_high=seen.expected_high,
-        unit=seen.unit,
-        flip=seen.flip,
-        low_confidence=seen.low_confidence,
-        kind=seen.kind,
-        contributions=seen.contributions,
-        baseline_count=seen.baseline_count,
-        baseline_age_s=seen.baseline_age_s,
-        data_verdict=_verdict(state, seen, now),
-        reason=seen.reason,
-        simulated=item.simulated,
-        evidence={"seq": item.seq, "detector_version": item.version},
-    )
-
-
-def _verdict(state: GateState, seen: Observation, now: int) -> DataVerdict:
-    gap = max(
-        state.last_gap.get(seen.instrument, 0), state.last_gap.get(_whole(seen.instrument), 0)
-    )
-    gapped = gap > 0 and now - gap <= GAP_MEMORY_NS
+    gap = max(state.last_gap.get(seen.instrument, 0), state.last_gap.get(whole(seen.instrument), 0))
     stale = _is_stale(state, seen.instrument)
-    return DataVerdict(
-        feed="stale" if stale else "gap" if gapped else "complete",
-        gap_before_s=(now - gap) / NS_PER_S if gapped else None,
-        # A poll cycle is dated on its grid: its distance from now is no lag of the feed.
-        lag_ms=None if seen.cycle_ms else (now - seen.ts_event) / NS_PER_MS,
+    causes = state.recent.get(seen.instrument, {})
+    made = alert(incident, item, line, word, verdict(causes, seen, now, gap, stale=stale))
+    account = state.accounts.get(group_of(seen.instrument))
+    return replace(
+        made,
+        contributions=contributions(causes, seen),
+        alarms_per_day=gate.budget.group_alarms_per_day,
+        realised_per_day=realised(account, now) if account is not None else 0.0,
     )
 
 
 def on_timer(gate: Gate, state: GateState, now: int) -> Iterator[Output]:
     """Close incidents that have been quiet; one that was never shown closes without a word."""
     quiet_ns = int(gate.quiet_s * NS_PER_S)
+    expire(state.recent, now)
     over = [key for key, open_ in state.incidents.items() if now - open_.last_ns > quiet_ns]
     for key in over:
-        instrument, cause, _ = key.rsplit("|", 2)
+        instrument, cause = key.rsplit("|", 2)[0], state.incidents[key].cause
         if cause == "silence" and instrument in state.stale:
             continue  # a silence is measured at ever longer intervals: it still lasts
         incident = state.incidents.pop(key)
+        state.storms.pop(key, None)
         if incident.alerts and state.kill == "off":
             yield Resolved(
                 incident.id,
@@ -235,6 +311,8 @@ def on_link(state: GateState, link: Link) -> None:
         state.last_gap[f"{link.source}:*"] = link.ts_recv
     else:
         state.stale.pop(f"{link.source}:*", None)
+        if f"{link.source}:*" in state.last_gap:  # not the first connection
+            state.unsettled[f"{link.source}:*"] = link.ts_recv
 
 
 def on_forget(state: GateState, detector: str, key: str) -> None:
@@ -248,6 +326,8 @@ def on_status(state: GateState, status: Status, now: int) -> None:
     key = status.instrument or f"{status.source}:*"
     if status.kind in _GAP_KINDS:
         state.last_gap[key] = now
+        if status.kind in _UNSETTLING:
+            state.unsettled[key] = now
     elif status.kind == "halted":
         state.stale[f"{key}!"] = "halted"
     elif status.kind == "online":
@@ -257,12 +337,17 @@ def on_status(state: GateState, status: Status, now: int) -> None:
 def _is_stale(state: GateState, instrument: str) -> bool:
     if not state.stale:
         return False
-    whole = _whole(instrument)
-    return any(key in state.stale for key in (instrument, f"{instrument}!", whole, f"{whole}!"))
+    source = whole(instrument)
+    return any(key in state.stale for key in (instrument, f"{instrument}!", source, f"{source}!"))
 
 
-def _whole(instrument: str) -> str:
-    return f"{instrument.partition(':')[0]}:*"
+def _is_unsettled(gate: Gate, state: GateState, item: Candidate) -> bool:
+    """Whether the source was just reconnected, or a gap was just seen: a price jumps over both."""
+    if not state.unsettled:
+        return False
+    instrument = item.seen.instrument
+    last = max(state.unsettled.get(key, 0) for key in (instrument, whole(instrument)))
+    return item.now - last < gate.settle_s * NS_PER_S
 
 
 def _suppressed(

@@ -44,13 +44,18 @@ class Quote(Struct, frozen=True, gc=False, tag="quote"):
 
 
 class Book(Struct, frozen=True, gc=False, tag="book"):
-    """Depth after one message, best level first, as (price, size) pairs."""
+    """Depth after one message, best level first, as (price, size) pairs.
+
+    `mirror_of`: the instrument whose book this one repeats. The two outcomes of a bet are worth 1
+    together, so a bid for one is an offer of the other: a check, and no second witness.
+    """
 
     instrument: str
     ts_event: int
     ts_recv: int
     bids: tuple[tuple[float, float], ...]
     asks: tuple[tuple[float, float], ...]
+    mirror_of: str = ""
 
 
 class Bar(Struct, frozen=True, gc=False, tag="bar"):

@@ -18,3 +18,9 @@ def split_id(instrument: str) -> tuple[str, str]:
             f'"{instrument[:60]}" is not a market id; write venue:symbol, such as kraken:BTC/USD'
         )
     return match.group(1), match.group(2)
+
+
+def group_of(instrument: str) -> str:
+    """What an instrument shares with its next of kin: `kraken:BTC` of `kraken:BTC/USD`, or the
+    market of an outcome. An id without a slash is its own group."""
+    return instrument.rpartition("/")[0] or instrument

@@ -76,6 +76,8 @@ class DataVerdict(Struct, frozen=True, gc=False):
     feed: Literal["complete", "gap", "stale"]
     gap_before_s: float | None = None  # age of the last gap, if there was one in the last 300 s
     lag_ms: float | None = None  # our receive time minus the venue's time of the event
+    book: Literal["thin"] | None = None  # None: normal, or no book is watched
+    other_venue: Literal["agrees", "differs"] | None = None  # None: no other venue is watched
 
 
 class Alert(Struct, frozen=True, gc=False, kw_only=True, tag="alert"):
@@ -117,6 +119,9 @@ class Alert(Struct, frozen=True, gc=False, kw_only=True, tag="alert"):
     baseline_window_s: float = 0.0
     p_persist: float | UnsetType = UNSET  # on price jumps of books only
     wallets: tuple[str, ...] | UnsetType = UNSET  # of wash alerts only
+    members: tuple[str, ...] | UnsetType = UNSET  # instruments in a storm; the first one led it
+    alarms_per_day: float | None = None  # the budget
+    realised_per_day: float | None = None  # what was shown, this one included
 
 
 class Report(Struct, frozen=True, gc=False, kw_only=True, tag="report"):

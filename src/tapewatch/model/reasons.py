@@ -20,6 +20,8 @@ class Reason(StrEnum):
     PARAMETER_CHANGE_REQUIRES_APPROVAL = "PARAMETER_CHANGE_REQUIRES_APPROVAL"
     ALREADY_SHOWN = "ALREADY_SHOWN"
     SAMPLED_OUT = "SAMPLED_OUT"
+    IMMATERIAL = "IMMATERIAL"
+    BUDGET_SPENT = "BUDGET_SPENT"
 
 
 class ReasonInfo(Struct, frozen=True):
@@ -70,6 +72,18 @@ REASONS: dict[Reason, ReasonInfo] = {
         "INFO",
         "The incident is open and this candidate is not materially worse.",
         "It is counted in the incident instead of being shown again.",
+    ),
+    Reason.IMMATERIAL: ReasonInfo(
+        "INFO",
+        "Rare for this market, but below the detector's floor in native units (percent, orders, "
+        "spreads): every quiet market has its own rare ripples.",
+        "The observation is kept; no alert goes out.",
+    ),
+    Reason.BUDGET_SPENT: ReasonInfo(
+        "INFO",
+        "Enough events of the last days were at least as rare: this one is not among the alarms "
+        "per day that were asked for.",
+        "The observation is kept; no alert goes out. It is shown if it grows rarer.",
     ),
     Reason.SAMPLED_OUT: ReasonInfo(
         "INFO",
