@@ -218,8 +218,8 @@ def test_bare_frames_get_times(tmp_path: pathlib.Path) -> None:
 
 
 def test_kinds_of_later_versions_say_so() -> None:
-    with pytest.raises(ConfigError, match="importing books is not part of this version"):
-        importing.refuse_later("books")
+    with pytest.raises(ConfigError, match="importing wallet-trades is not part of this version"):
+        importing.refuse_later("wallet-trades")
     importing.refuse_later("trades")
 
 

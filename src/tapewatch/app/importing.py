@@ -8,24 +8,24 @@ import itertools
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
-from tapewatch.app import table_files
+from tapewatch.app import importing_books, table_files
+from tapewatch.app.cells import amount, found_columns, time_ns
 from tapewatch.io.tape_file import TapeFile
 from tapewatch.model import limits
 from tapewatch.model.errors import ConfigError, DecodeError
 from tapewatch.model.inputs import Frame, Input, Link, Timer
 from tapewatch.model.instrument import Side
 from tapewatch.model.text import clean
-from tapewatch.model.time import NS_PER_MS, NS_PER_S, TS_MAX_NS, TS_MIN_NS, parse_rfc3339
+from tapewatch.model.time import NS_PER_MS, NS_PER_S
 from tapewatch.venues.ndjson import BarRow, Row, TradeRow, impossible
 
-Kind = Literal["trades", "bars", "frames"]
-LATER: Final = ("books", "wallet-trades")
+Kind = Literal["trades", "bars", "books", "frames"]
+LATER: Final = ("wallet-trades",)
 
 # Our name of a column -> the names it is known by elsewhere, likeliest first.
 COLUMNS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
@@ -49,7 +49,6 @@ _OPTIONAL: Final = frozenset({"side", "id"})
 _SIDES: Final[dict[str, Side]] = {
     "buy": "buy", "b": "buy", "bid": "buy", "sell": "sell", "s": "sell", "ask": "sell",
 }  # fmt: skip
-_UNITS: Final = (NS_PER_S, NS_PER_MS, 1_000, 1)  # of a bare number, in ns
 _CAPTURED: Final = re.compile(rb"(\d{9,10}(?:\.\d+)?): (.*)")  # `<epoch>: <frame>`
 _SOCKET: Final = re.compile(rb"\S+ <(-|->) (\d{9,10}(?:\.\d+)?)(?::.*)?")  # `<url> <-> <epoch>`
 _PROBE_ROWS: Final = 1_000  # rows from which the interval of bars is read
@@ -100,9 +99,27 @@ def parse_columns(text: str) -> dict[str, str]:
     return {name.strip(): column.strip() for name, _, column in pairs}
 
 
+def ids(plan: Plan) -> tuple[str, ...]:
+    """The instruments of the rows. Of books, a file may hold several, and only their market is
+    named: see `importing_books.ids`. Raises `ConfigError`."""
+    if plan.kind == "books":
+        return importing_books.ids(plan.file, plan.instruments, plan.columns)
+    return plan.instruments
+
+
 def import_file(plan: Plan, tape: TapeFile) -> Imported:
     """Append everything in the file to `tape`. Raises `ConfigError` when nothing can be used."""
     done = Imported()
+    for item in inputs(plan, done):
+        tape.append(item)
+    if not done.rows:
+        told = f" ({done.problems[0]})" if done.problems else ""
+        raise ConfigError(f"{plan.file.name} has no usable row{told}")
+    return done
+
+
+def inputs(plan: Plan, done: Imported) -> Iterator[Input]:
+    """What the tape of the file holds: its rows, and timers between them. `done` is filled in."""
 
     def complain(number: int, what: str) -> None:
         done.bad += 1
@@ -113,15 +130,13 @@ def import_file(plan: Plan, tape: TapeFile) -> Imported:
         items, cadence = _frames(plan, complain), Cadence(NS_PER_S)
     elif plan.kind == "trades":
         items, cadence = _trades(plan, complain), Cadence(NS_PER_S)
+    elif plan.kind == "books":
+        table = importing_books.Books(file=plan.file, ids=ids(plan), columns=plan.columns)
+        items, cadence = importing_books.messages(table, complain), Cadence(NS_PER_S)
     else:
         interval_ns = int(plan.interval_s * NS_PER_S) or _interval_ns(plan)
         items, cadence = _bars(plan, interval_ns, complain), Cadence(interval_ns, after=True)
-    for item in _with_timers(items, cadence, done):
-        tape.append(item)
-    if not done.rows:
-        told = f" ({done.problems[0]})" if done.problems else ""
-        raise ConfigError(f"{plan.file.name} has no usable row{told}")
-    return done
+    yield from _with_timers(items, cadence, done)
 
 
 def _with_timers(items: Iterable[Item], cadence: Cadence, done: Imported) -> Iterator[Input]:
@@ -159,8 +174,8 @@ def _trades(plan: Plan, complain: table_files.Complain) -> Iterator[Item]:
             trade=TradeRow(
                 instrument=plan.instruments[0],
                 ts_event=time_ns(row[names["time"]]),
-                price=_number(row[names["price"]]),
-                size=_number(row[names["size"]]),
+                price=amount(row[names["price"]]),
+                size=amount(row[names["size"]]),
                 aggressor=_SIDES.get(side, "unknown"),
                 trade_id="" if number is None else clean(str(number), 64),
             )
@@ -178,11 +193,11 @@ def _bars(plan: Plan, interval_ns: int, complain: table_files.Complain) -> Itera
             bar=BarRow(
                 instrument=plan.instruments[0],
                 ts_event=time_ns(row[names["time"]]) + shift,
-                open=_number(row[names["open"]]),
-                high=_number(row[names["high"]]),
-                low=_number(row[names["low"]]),
-                close=_number(row[names["close"]]),
-                volume=_number(row[names["volume"]]),
+                open=amount(row[names["open"]]),
+                high=amount(row[names["high"]]),
+                low=amount(row[names["low"]]),
+                close=amount(row[names["close"]]),
+                volume=amount(row[names["volume"]]),
                 interval_ns=interval_ns,
             )
         )
@@ -198,7 +213,7 @@ def _table(
     names: dict[str, str] = {}
     newest = 0
     for number, cells in table_files.rows(plan.file, complain):
-        names = names or _found_columns(plan, cells)
+        names = names or _named(plan, cells)
         try:
             row = build(cells, names)
         except (DecodeError, KeyError) as error:
@@ -215,33 +230,8 @@ def _table(
         yield value.ts_event, Frame(newest, "ndjson", msgspec.json.encode(row))
 
 
-def _found_columns(plan: Plan, row: table_files.Row) -> dict[str, str]:
-    """Ours -> the file's, by the first row. Raises `ConfigError` naming what is missing."""
-    known = COLUMNS[plan.kind]
-    for name, column in plan.columns.items():
-        if name not in known:
-            raise ConfigError(f'"{clean(name, 40)}" is not one of {", ".join(known)}', "--columns")
-        if column not in row:
-            raise ConfigError(
-                f'{plan.file.name} has no column "{clean(column, 40)}"; it has {_listed(row)}',
-                "--columns",
-            )
-    found = dict(plan.columns)
-    lower = {str(column).lower(): str(column) for column in row}
-    for name, others in known.items():
-        match = next((lower[other] for other in others if other in lower), None)
-        if name not in found and match is not None:
-            found[name] = match
-        elif name not in found and name not in _OPTIONAL:
-            raise ConfigError(
-                f"{plan.file.name} has no column that looks like {name}; it has {_listed(row)}. "
-                f"Say which: --columns {name}=..."
-            )
-    return found
-
-
-def _listed(row: table_files.Row) -> str:
-    return clean(", ".join(map(str, row)))
+def _named(plan: Plan, row: table_files.Row) -> dict[str, str]:
+    return found_columns(COLUMNS[plan.kind], _OPTIONAL, plan.columns, plan.file.name, row)
 
 
 def _interval_ns(plan: Plan) -> int:
@@ -249,7 +239,7 @@ def _interval_ns(plan: Plan) -> int:
     times: list[int] = []
     names: dict[str, str] = {}
     for _, row in table_files.rows(plan.file, lambda *_: None):  # told in the real pass
-        names = names or _found_columns(plan, row)
+        names = names or _named(plan, row)
         try:
             times.append(time_ns(row.get(names["time"])))
         except DecodeError:
@@ -286,32 +276,6 @@ def _frames(plan: Plan, complain: table_files.Complain) -> Iterator[Item]:
         now = max(now, ts) if captured or socket else ts
         if socket is None:
             yield ts, Frame(ts, source, captured.group(2) if captured else line)
-
-
-def time_ns(value: Any) -> int:
-    """A time in whatever unit -> ns: bare numbers are recognised by their size, since plausible
-    seconds, ms, µs and ns do not overlap; texts may be RFC 3339. Raises `DecodeError`."""
-    text = str(value).strip()
-    if isinstance(value, str) and ("-" in text[1:] or ":" in text):
-        zoned = text if text[-1:] in "Zz" or re.search(r"[+-]\d\d:?\d\d$", text) else f"{text}Z"
-        return parse_rfc3339(zoned if len(text) > 10 else f"{text}T00:00:00Z")
-    try:
-        amount = Decimal(text)
-    except InvalidOperation as error:
-        raise DecodeError(f"not a time: {clean(text, 40)}") from error
-    if amount.is_finite():
-        for unit in _UNITS:
-            if TS_MIN_NS <= amount * unit <= TS_MAX_NS:
-                return int(amount * unit)
-    raise DecodeError(f"not a time between 2009 and 2100: {clean(text, 40)}")
-
-
-def _number(value: Any) -> float:
-    """A float; nothing else. Raises `DecodeError`."""
-    try:
-        return float(value.replace("_", "?") if isinstance(value, str) else value)  # Python's own
-    except (TypeError, ValueError) as error:
-        raise DecodeError(f"not a number: {clean(str(value), 40)}") from error
 
 
 def refuse_later(kind: str) -> None:

@@ -2,9 +2,11 @@
 
     {"trade":{"instrument":"kraken:BTC/USD","ts_event":1561939203172000000,"price":10749.4,...}}
     {"bar":{"instrument":"bitfinex:BTCUSD","ts_event":1391212860000000000,"interval_ns":60000000000,...}}
+    {"book":{"instrument":"polymarket:game/1","ts_event":1750212212579000000,"bids":[[0.29,1507.0]]}}
 
-The fields are those of `Trade` and `Bar` without `ts_recv`, which is the frame's. There is nothing
-to connect to.
+The fields are those of `Trade`, `Bar` and `Book` without `ts_recv`, which is the frame's. A book's
+row is what one message changes: new sizes of levels, 0 where one is gone, or, with `snapshot`, all
+of them. There is nothing to connect to.
 """
 
 from collections.abc import Iterable
@@ -15,13 +17,14 @@ import msgspec
 from msgspec import Struct
 
 from tapewatch.model.errors import ConfigError, DecodeError, Refused
-from tapewatch.model.events import Bar, Event, Status, Trade
+from tapewatch.model.events import Bar, Book, Event, Status, Trade
 from tapewatch.model.inputs import Frame, Link
 from tapewatch.model.instrument import Side, split_id
 from tapewatch.model.outputs import Fault
 from tapewatch.model.text import clean
 from tapewatch.model.time import TS_MAX_NS, TS_MIN_NS
 from tapewatch.venues.base import Endpoint, Fetch
+from tapewatch.venues.row_books import PRICE_MAX, RowBook
 
 
 class TradeRow(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
@@ -49,15 +52,32 @@ class BarRow(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_f
     trades: int = -1
 
 
+class BookRow(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """What one message changes in a book: (price, new size) pairs in any order."""
+
+    instrument: str
+    ts_event: int
+    bids: tuple[tuple[float, float], ...] = ()
+    asks: tuple[tuple[float, float], ...] = ()
+    snapshot: bool = False
+    mirror_of: str = ""
+
+
+AnyRow = TradeRow | BarRow | BookRow
+
+
 class Row(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One frame: exactly one of them."""
 
     trade: TradeRow | None = None
     bar: BarRow | None = None
+    book: BookRow | None = None
 
 
 class NdjsonState(Struct):
-    """Nothing has to be remembered."""
+    """Books by instrument."""
+
+    books: dict[str, RowBook] = {}
 
 
 _decode = msgspec.json.Decoder(Row).decode
@@ -101,15 +121,16 @@ class Ndjson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Nothing."""
         return NdjsonState()
 
-    def decode(self, state: NdjsonState, frame: Frame, /) -> Iterable[Event]:  # noqa: ARG002
+    def decode(self, state: NdjsonState, frame: Frame, /) -> Iterable[Event]:
         """The event of one row, or the `Status` of an impossible one."""
         try:
             row = _decode(frame.data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DecodeError(f"not an imported row: {clean(str(error))}") from error
-        found = row.trade or row.bar
-        if found is None or (row.trade and row.bar):
-            raise DecodeError("an imported row has one trade or one bar")
+        given = [one for one in (row.trade, row.bar, row.book) if one is not None]
+        if len(given) != 1:
+            raise DecodeError("an imported row has one trade, one bar or one book")
+        found = given[0]
         wrong = self._wrong(found)
         if wrong:
             return (Status(frame.source, "", frame.ts_recv, frame.ts_recv, "invalid", wrong),)
@@ -125,6 +146,8 @@ class Ndjson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     found.trade_id,
                 ),
             )
+        if isinstance(found, BookRow):
+            return (_book(state, found, frame.ts_recv),)
         return (
             Bar(
                 found.instrument,
@@ -148,17 +171,33 @@ class Ndjson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """There are no deadlines."""
         return ()
 
-    def _wrong(self, row: TradeRow | BarRow) -> str:
+    def _wrong(self, row: AnyRow) -> str:
         """What makes the row impossible, empty when nothing does."""
-        if row.instrument not in self.ids:
+        unknown = row.instrument not in self.ids
+        if unknown or (isinstance(row, BookRow) and row.mirror_of not in {"", *self.ids}):
             return f"a row of {clean(row.instrument, 60)}, which is not expected here"
         return impossible(row)
 
 
-def impossible(row: TradeRow | BarRow) -> str:
+def _book(state: NdjsonState, row: BookRow, ts_recv: int) -> Book:
+    """The book after one message."""
+    book = state.books.get(row.instrument)
+    if book is None:
+        book = state.books[row.instrument] = RowBook()
+    if row.snapshot:
+        book.clear()
+    book.bids.put(row.bids)
+    book.asks.put(row.asks)
+    bids, asks = book.bids.best(), book.asks.best()
+    return Book(row.instrument, row.ts_event, ts_recv, bids, asks, row.mirror_of)
+
+
+def impossible(row: AnyRow) -> str:
     """What no market can do, in words; empty when the values are possible."""
     if not TS_MIN_NS <= row.ts_event <= TS_MAX_NS:
         return "its time is not between 2009 and 2100"
+    if isinstance(row, BookRow):
+        return _wrong_book(row)
     return _wrong_trade(row) if isinstance(row, TradeRow) else _wrong_bar(row)
 
 
@@ -179,3 +218,12 @@ def _wrong_bar(row: BarRow) -> str:
     if not (isfinite(row.volume) and row.volume >= 0.0):
         return f"the volume is {row.volume:g}"
     return "" if row.interval_ns > 0 else "the interval is not positive"
+
+
+def _wrong_book(row: BookRow) -> str:
+    for price, size in row.bids + row.asks:
+        if not 0.0 < price <= PRICE_MAX:
+            return f"the price of a level is {price:g}"
+        if not (isfinite(size) and size >= 0.0):
+            return f"the size of a level is {size:g}"
+    return ""

@@ -27,7 +27,7 @@ _KINDS = (*get_args(importing.Kind), *importing.LATER)
     "instruments",
     multiple=True,
     required=True,
-    help="venue:symbol; repeat it for frames of several.",
+    help="venue:symbol; repeat it for frames or books of several.",
 )
 @click.option(
     "-o", "--output", "path", required=True, type=click.Path(dir_okay=False, path_type=pathlib.Path)
@@ -59,7 +59,7 @@ def import_(  # noqa: PLR0913  one argument per option
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make a tape from a file of trades, bars or raw frames.
+    """Make a tape from a file of trades, bars, books or raw frames.
 
     Files: csv, csv.gz, ndjson, parquet. Times in s, ms, µs, ns or RFC 3339 are recognised.
     """
@@ -94,9 +94,9 @@ def _source(plan: importing.Plan) -> Setting:
         return Setting(
             ("source", parts[0][0], "symbols"), [symbol for _, symbol in parts], "--instrument"
         )
-    if len(parts) > 1:
+    if len(parts) > 1 and plan.kind != "books":
         raise ConfigError(f"{plan.kind} are of one instrument", "--instrument")
-    return Setting(("source", "ndjson", "ids"), list(plan.instruments), "--instrument")
+    return Setting(("source", "ndjson", "ids"), list(importing.ids(plan)), "--instrument")
 
 
 def _report(
