@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tapewatch.app.cli.evaluate import SETS
 from tapewatch.app.cli.main import COMMANDS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -272,7 +273,8 @@ def declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["scripts"], *project["entry-points"].values()]
     commands = {f"tapewatch.app.cli.{where.split(':')[0]}" for where, _ in COMMANDS.values()}
-    return {target.split(":")[0] for group in groups for target in group.values()} | commands
+    sets = {f"tapewatch.app.evaluate.{name}" for name in SETS}
+    return {target.split(":")[0] for group in groups for target in group.values()} | commands | sets
 
 
 def unreachable(sources: list[Source]) -> list[str]:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapewatch.gate.alerts import Candidate
 from tapewatch.gate.gate import (
-    Candidate,
     Gate,
     GateState,
     judge,
@@ -168,7 +168,7 @@ def test_low_confidence_never_pages() -> None:
 
 @pytest.mark.parametrize("how", ["link", "silence", "halt"])
 def test_market_causes_are_held_back_while_data_are_stale(how: str) -> None:
-    gate, state = Gate(), GateState()
+    gate, state = Gate(settle_s=0), GateState()
     if how == "link":
         on_link(state, Link(T0, "kraken", "down", "closed"))
     elif how == "silence":
@@ -201,7 +201,7 @@ def test_feed_causes_are_shown_from_stale_data_and_say_so() -> None:
 def test_a_recent_gap_is_part_of_the_verdict() -> None:
     state = GateState()
     on_status(state, Status("kraken", BTC, T0, T0, "gap"), T0)
-    verdict = only_alert(ask(Gate(), state, seen(at=3.2), at=3.2)).data_verdict
+    verdict = only_alert(ask(Gate(settle_s=0), state, seen(at=3.2), at=3.2)).data_verdict
     assert (verdict.feed, verdict.gap_before_s) == ("gap", 3.2)
     late = only_alert(ask(Gate(), GateState(last_gap=state.last_gap), seen(at=301), at=301))
     assert late.data_verdict.feed == "complete"

@@ -29,7 +29,12 @@ from tapewatch.sinks.session_files import FileNames
 PROJECT_FILE: Final = "tapewatch.toml"
 USER_FILE: Final = "~/.config/tapewatch/config.toml"
 KILL_SWITCH_FILE: Final = "~/.local/state/tapewatch/killswitch"
-DEFAULT_DETECTORS: Final = ("driftlock", "feed", "staleness", "zscore")
+# `driftlock` and `zscore`, faithful to the rules of others, and the simpler `staleness` are off
+# until they are named.
+DEFAULT_DETECTORS: Final = (
+    "bar_jump", "book", "crossed", "divergence", "drift", "feed", "flow", "gap", "intensity", "peg",
+    "price_jump", "pump", "regime", "repricing", "shape", "spoof", "sum_arb", "volume", "wash",
+)  # fmt: skip
 TEST_MODE_S: Final = 120.0  # driftlock's test session
 
 Seconds = Annotated[float, Meta(ge=0.0)]

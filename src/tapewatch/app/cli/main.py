@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "simulate": ("simulate:simulate", "Serve a venue on this machine, with faults on request."),
     "import": ("importing:import_", "Make a tape from files of trades, bars or raw frames."),
     "replay": ("replay:replay", "Run a tape or session again: same inputs, same alerts."),
+    "evaluate": ("evaluate:evaluate", "Run the detectors over labelled data, and score them."),
     "session": ("session:session", "Sessions on this machine: list, show, verify, export."),
     "config": ("config:config", "Settings: init, check, show, schema."),
     "killswitch": ("killswitch:killswitch", "Stop all alerts and reports: on, off, status."),
