@@ -85,11 +85,11 @@ def ready(tail: Tail) -> bool:
     return tail.seen >= READY
 
 
-def p_value(tail: Tail, magnitude: float) -> tuple[float, bool]:
+def p_value(tail: Tail, magnitude: float, *, held: bool = True) -> tuple[float, bool]:
     """`(p, extrapolated)`: the probability of a magnitude at least as large.
 
     Extrapolated: fewer than ten such magnitudes are expected in the record, so p rests on the
-    fitted law. Before `READY` magnitudes p is never below 1 / (n + 1).
+    fitted law. Before `READY` magnitudes p is never below 1 / (n + 1), unless it is not `held`.
     """
     total = tail.total
     x = log(magnitude) if magnitude > LOWEST else _LOWEST
@@ -97,7 +97,7 @@ def p_value(tail: Tail, magnitude: float) -> tuple[float, bool]:
         return _counted(tail, x), False
     least = 1.0 / (total + 1.0)
     p = tail.edge_p * exp(-min(tail.rate * _bent(x - tail.edge, tail.bend), 600.0))
-    if tail.seen < READY and p < least:
+    if held and tail.seen < READY and p < least:
         return least, True
     return p, p < 10.0 * least
 

@@ -154,3 +154,9 @@ def test_bootstrap_of_a_mean() -> None:
     assert found == scoring.bootstrap(events, lambda drawn: sum(drawn) / len(drawn), "seed")
     assert scoring.bootstrap([], len, "seed") is None
     assert scoring.bootstrap([1], lambda _: None, "seed") is None
+
+
+def test_plain_json() -> None:
+    found = scoring.plain({"load": scoring.rate(1, 0.0), "ci": Interval(0.5, inf)})
+    assert found["load"]["high"] is None
+    assert found["ci"] == [0.5, None]

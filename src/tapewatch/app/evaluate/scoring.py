@@ -8,8 +8,9 @@ Intervals are two-sided 95 % unless asked otherwise. Times are ns.
 from collections.abc import Callable, Iterable, Sequence
 from math import exp, inf, lgamma, log, log1p, sqrt
 from random import Random
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from tapewatch.model.time import NS_PER_S
@@ -50,6 +51,12 @@ class Rate(Struct, frozen=True):
     rate: float | None
     low: float
     high: float
+
+
+def plain(score: dict[str, Any]) -> dict[str, Any]:
+    """A score as JSON has it: structs become objects, what is infinite becomes null."""
+    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(score))
+    return decoded
 
 
 # Intervals
