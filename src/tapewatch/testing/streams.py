@@ -69,9 +69,12 @@ def _second(random: Random, instrument: str, price: float, now: int) -> Iterator
     source, _, symbol = instrument.partition(":")
     kind = random.choice(("trade", "trade", "trade", "heartbeat"))
     yield Frame(at, source, f'{{"channel":"{kind}","symbol":"{symbol}","price":{price}}}'.encode())
+    if at // NS_PER_S % 16 == 0:  # seldom, so that the stream stays long
+        yield _frame(instrument, at, price)
     yield Trade(
         instrument, at - 50_000_000, at, price, random.lognormvariate(-3, 2),
         random.choice(_SIDES), str(at), backfilled=random.random() < 0.05,
+        taker=f"account{at % 41}", maker=f"account{at % 7}" if at % 3 == 0 else "",
     )  # fmt: skip
     bid = round(price - 0.01, 2)
     ask = round(price + random.choice((0.01, 0.01, 0.01, -0.02)), 2)
@@ -85,6 +88,15 @@ def _second(random: Random, instrument: str, price: float, now: int) -> Iterator
     elif chance < 0.3:
         minute = 60 * NS_PER_S
         yield Bar(instrument, at, at, price, price + 1.0, price - 1.0, price, 5.0, minute, 7)
+
+
+def _frame(instrument: str, at: int, price: float) -> Frame:
+    """A raw message; now and then one that does not look like the others."""
+    source, _, symbol = instrument.partition(":")
+    text = f'{{"channel":"trade","symbol":"{symbol}","price":{price},"time":{at}}}'
+    if at // NS_PER_S % 976 == 0:
+        text = "<html>502 Bad Gateway</html>"
+    return Frame(at, source, text.encode())
 
 
 def extremes(instrument: str, start: int = START_NS) -> list[Event]:
@@ -110,6 +122,8 @@ def extremes(instrument: str, start: int = START_NS) -> list[Event]:
                     source, instrument, time, recv, "invalid", hostile, hostile, 1, -1, 0, value
                 ),
                 Status(source, "", time, recv, "lag", hostile, value=-other),
+                Frame(recv, source, _GARBAGE[index % len(_GARBAGE)], hostile),
+                Frame(time, source, f'{{"{hostile}":{value}}}'.encode()),
                 Sample(
                     instrument,
                     time,
@@ -144,6 +158,7 @@ def first_seconds(instrument: str) -> list[Event]:
         now = START_NS + second * NS_PER_S
         stream += [
             Timer(now),
+            _frame(instrument, now, price),
             Trade(instrument, now, now, price, 10.0**second, "buy", str(second)),
             Quote(instrument, now, now + 1, price - 1.0, 1.0, price + 1.0, 1.0),
             Book(instrument, now, now + 2, ((price - 1.0, 1.0),), ((price + 1.0, 1.0),)),
