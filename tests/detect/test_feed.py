@@ -1,12 +1,11 @@
-"""`feed`: one table of rules, a crossed book, late trades, clocks."""
+"""`feed`: one table of rules, late trades, clocks."""
 
 from typing import get_args
 
 import pytest
 
 from tapewatch.detect.feed import GOOD, RULES, Feed, FeedState
-from tapewatch.model.events import Event, Quote, Status, StatusKind, Trade
-from tapewatch.model.inputs import Link, Timer
+from tapewatch.model.events import Event, Status, StatusKind, Trade
 from tapewatch.model.outputs import Observation
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
 
@@ -24,13 +23,6 @@ class Bench:
     def put(self, event: Event) -> Observation | None:
         return self.detector.update(self.state, event)
 
-    def quote(self, ms: int, bid: float, ask: float) -> Observation | None:
-        at = T0 + ms * NS_PER_MS
-        return self.put(Quote(ID, at, at, bid, 1.0, ask, 1.0))
-
-    def timer(self, ms: int) -> Observation | None:
-        return self.put(Timer(T0 + ms * NS_PER_MS))
-
     def trade(self, ms: int, lag_s: float, *, backfilled: bool = False) -> Observation | None:
         at = T0 + ms * NS_PER_MS
         sent = at - int(lag_s * NS_PER_S)
@@ -44,7 +36,7 @@ class Bench:
 
 
 def test_every_status_is_either_a_rule_or_good() -> None:
-    assert set(get_args(StatusKind)) == (set(RULES) - {"crossed"}) | GOOD
+    assert set(get_args(StatusKind)) == set(RULES) | GOOD
     assert not set(RULES) & GOOD
 
 
@@ -101,67 +93,6 @@ def test_source_wide_statuses_have_a_key_of_their_own() -> None:
     found = Bench("kraken:*").put(wide)
     assert found is not None
     assert found.instrument == "kraken:*"
-
-
-@pytest.mark.parametrize("ask", [100.0, 99.0])
-def test_crossed_book_is_said_after_a_second_and_once(ask: float) -> None:
-    bench = Bench()
-    assert bench.quote(0, 100.0, ask) is None
-    assert bench.timer(900) is None
-    found = bench.timer(1_900)
-    assert found is not None
-    assert (found.cause, found.observed, found.onset_ns) == ("crossed", 1.9, T0)
-    assert found.reason == "the book is crossed: bid at or above ask (for 1.9 s)"
-    assert bench.timer(2_900) is None
-    assert bench.quote(3_000, 100.0, ask) is None
-    assert bench.timer(90_000) is None
-
-
-def test_crossed_book_is_timed_from_the_quote_that_crossed_it() -> None:
-    bench = Bench()
-    found = [bench.quote(ms, 100.0, 99.0 - ms / 1e6) for ms in range(0, 2_000, 400)]
-    assert [one.observed for one in found if one is not None] == [1.2]
-
-
-def test_crossed_book_that_heals_within_a_second_is_nothing() -> None:
-    bench = Bench()
-    for start in range(0, 60_000, 2_000):
-        assert bench.quote(start, 100.0, 99.0) is None
-        assert bench.quote(start + 990, 100.0, 101.0) is None
-        assert bench.timer(start + 1_500) is None
-
-
-def test_crossed_book_is_found_by_the_quote_that_heals_it() -> None:
-    bench = Bench()
-    bench.quote(0, 100.0, 99.0)
-    found = bench.quote(1_200, 100.0, 101.0)
-    assert found is not None
-    assert found.cause == "crossed"
-    assert bench.timer(3_000) is None
-
-
-@pytest.mark.parametrize(("bid", "ask"), [(0.0, 0.0), (5.0, 0.0), (0.0, 5.0)])
-def test_a_missing_side_is_not_crossed(bid: float, ask: float) -> None:
-    bench = Bench()
-    bench.quote(0, bid, ask)
-    assert bench.timer(5_000) is None
-
-
-def test_a_void_book_is_not_crossed() -> None:
-    bench = Bench()
-    bench.quote(0, 100.0, 99.0)
-    bench.put(Link(T0, "kraken", "down"))
-    assert bench.timer(5_000) is None
-    bench.quote(6_000, 100.0, 99.0)
-    assert bench.status(6_500, "checksum") is not None
-    assert bench.timer(9_000) is None
-
-
-def test_another_sources_link_does_not_void_the_book() -> None:
-    bench = Bench()
-    bench.quote(0, 100.0, 99.0)
-    bench.put(Link(T0, "polymarket", "down"))
-    assert bench.timer(5_000) is not None
 
 
 def test_a_clock_that_steps_back_does_not_silence_a_fault() -> None:

@@ -1,16 +1,15 @@
 """`feed`: rules for what is wrong with the data rather than with the market.
 
-Most of it is the venue's decoder speaking (`Status` events); three rules are its own: a crossed
-book, late trades, and clocks that disagree. It has no baseline and nothing to learn. A price that
-jumps and comes back is no feed rule: that is for the price detectors.
+Most of it is the venue's decoder speaking (`Status` events); two rules are its own: late trades,
+and clocks that disagree. It has no baseline and nothing to learn. A crossed book is `crossed`, and
+a price that jumps and comes back is for the price detectors.
 """
 
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct, field
 
-from tapewatch.model.events import Event, Quote, Status, Trade
-from tapewatch.model.inputs import Frame, Link, Timer
+from tapewatch.model.events import Event, Status, Trade
 from tapewatch.model.outputs import Contribution, Observation, Severity
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
@@ -25,7 +24,7 @@ class Rule(Struct, frozen=True):
     sentence: str
 
 
-# Kinds of `Status`, and `crossed`. What repairs itself without loss is `info`.
+# Kinds of `Status`. What repairs itself without loss is `info`.
 RULES: Final[dict[str, Rule]] = {
     "gap": Rule("info", "trade ids jump; the missing trades are being fetched"),
     "gap_lost": Rule("warn", "trades are missing for good: the venue does not have them either"),
@@ -47,7 +46,6 @@ RULES: Final[dict[str, Rule]] = {
     "halted": Rule("info", "the venue has halted trading"),
     "lag": Rule("warn", "trades arrive late"),
     "clock": Rule("warn", "our clock and the venue's disagree"),
-    "crossed": Rule("warn", "the book is crossed: bid at or above ask"),
     "unrecorded": Rule("high", "inputs were received but could not be recorded"),
 }
 # The rest of `StatusKind` says that all is well (again).
@@ -63,8 +61,6 @@ class FeedState(Struct):
 
     key: str
     source: str
-    crossed_ns: int = 0  # receipt of the quote that crossed the book, 0: not crossed
-    crossed_said: bool = False
     late: bool = False  # lag was reported and has not subsided
     early: bool = False  # so was a venue clock ahead of ours
     said_ns: dict[str, int] = field(default_factory=dict)  # last report, by kind in RULES
@@ -85,26 +81,22 @@ class Found(Struct, frozen=True):
 class Feed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One observation per fault; the same kind again within 60 s only counts.
 
-    `crossed_s`: a book with bid >= ask for so long is crossed; one that heals earlier is a message
-    still on its way. (Counting updates instead would keep a frozen crossed book secret.)
     `lag_s`, `ahead_s`: a trade received so long after, or before, the venue's time of it; said once
     until half of it is reached again. Backfilled trades are late by nature and not judged.
 
-    Units: score is 1 for a rule that is simply broken; for lag and clock the excess over the limit,
-    for a crossed book its age over `crossed_s`. The line is 1. `observed` in seconds where there is
-    one; the contribution names the kind and how often it was seen since it was last said.
-    No p: rules have none.
-    Reference: the fault list of `tapewatch simulate`, F02-F03, F06-F08, F13-F17, F22, F40-F43, F46.
+    Units: score is 1 for a rule that is simply broken; for lag and clock the excess over the limit.
+    The line is 1. `observed` in seconds where there is one; the contribution names the kind and how
+    often it was seen since it was last said. No p: rules have none.
+    Reference: the fault list of `tapewatch simulate`, F02-F03, F06-F08, F13-F17, F40-F43, F46.
     False alarms: a venue that stamps trades with the time of the order, or in whole seconds (lag);
-    a machine without time synchronisation (clock); auctions, where crossed books are meant.
+    a machine without time synchronisation (clock).
     """
 
     name: ClassVar[str] = "feed"
-    version: ClassVar[int] = 1
-    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Quote, Status, Timer, Link)
+    version: ClassVar[int] = 2
+    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Status)
     state_type: ClassVar[type] = FeedState
 
-    crossed_s: Positive = 1.0
     lag_s: Positive = 5.0
     ahead_s: Positive = 1.0
 
@@ -113,46 +105,15 @@ class Feed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return None
         if isinstance(event, Status):
             return event.instrument or f"{event.source}:*"
-        return event.instrument
+        return event.instrument if isinstance(event, Trade) else None
 
     def start(self, key: str, /) -> FeedState:
         return FeedState(key, key.partition(":")[0])
 
     def update(self, state: FeedState, event: Event, /) -> Observation | None:
-        if isinstance(event, Quote):
-            if event.bid < event.ask and not state.crossed_ns:
-                return None
-            return self._on_quote(state, event)
         if isinstance(event, Trade):
             return None if event.backfilled else self._on_trade(state, event)
-        if isinstance(event, Timer):
-            return self._crossed(state, event.ts_recv)
-        if isinstance(event, Link):
-            if event.source == state.source:
-                _forget_book(state)
-        elif isinstance(event, Status):
-            return self._on_status(state, event)
-        return None
-
-    def _on_quote(self, state: FeedState, quote: Quote) -> Observation | None:
-        now = quote.ts_recv
-        # Also when this very quote heals it: the book was crossed until now.
-        seen = self._crossed(state, now)
-        if not (quote.bid >= quote.ask > 0.0):
-            _forget_book(state)
-        elif not state.crossed_ns:
-            state.crossed_ns = now
-        return seen
-
-    def _crossed(self, state: FeedState, now: int) -> Observation | None:
-        if not state.crossed_ns or state.crossed_said:
-            return None
-        age_s = (now - state.crossed_ns) / NS_PER_S
-        if age_s < self.crossed_s:
-            return None
-        state.crossed_said = True
-        score, detail = age_s / self.crossed_s, f"for {age_s:.1f} s"
-        return _say(state, Found("crossed", now, score, age_s, state.crossed_ns, detail))
+        return self._on_status(state, event) if isinstance(event, Status) else None
 
     def _on_trade(self, state: FeedState, trade: Trade) -> Observation | None:
         lag_s = (trade.ts_recv - trade.ts_event) / NS_PER_S
@@ -174,8 +135,6 @@ class Feed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _on_status(self, state: FeedState, status: Status) -> Observation | None:
         kind = status.kind
-        if kind == "checksum":
-            _forget_book(state)  # it is void, and that is what will be said
         if kind in GOOD or self.key(status) != state.key:
             return None
         score, observed, detail = 1.0, None, clean(status.detail)
@@ -201,7 +160,7 @@ def _say(state: FeedState, found: Found) -> Observation | None:
     return Observation(
         detector=Feed.name,
         instrument=state.key,
-        cause="crossed" if kind == "crossed" else "feed",
+        cause="feed",
         ts_event=found.ts,
         score=found.score,
         line=1.0,
@@ -215,7 +174,3 @@ def _say(state: FeedState, found: Found) -> Observation | None:
         + (f" ({found.detail})" if found.detail else "")
         + (f"; {more} more since it was last said" if more else ""),
     )
-
-
-def _forget_book(state: FeedState) -> None:
-    state.crossed_ns, state.crossed_said = 0, False

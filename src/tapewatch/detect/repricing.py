@@ -25,6 +25,7 @@ from tapewatch.detect.repricing_state import (
     before,
     forget,
     innovation,
+    middle,
     settle,
     spread_limit,
 )
@@ -260,7 +261,7 @@ def _expected(state: RepricingState, limit: float, base: float) -> tuple[float, 
     """Where the price is, as far as one can tell, and whether quotes say so."""
     bid, ask = _best(state)
     if bid and ask and ask - bid <= limit:  # a crossed book has no spread: its own mid is the best
-        return 0.5 * bid + 0.5 * ask, ask > bid
+        return middle(bid, ask), ask > bid
     settled = state.prices[-1][1] if state.prices else base
     most = 1.0 if state.bounded else inf
     return min(max(settled, bid), ask or most), False

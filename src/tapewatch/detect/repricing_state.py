@@ -98,6 +98,11 @@ def spread_limit(state: RepricingState, bounded: float, usual: float) -> float:
     return max(usual * state.usual * mid, 1e-300)
 
 
+def middle(bid: float, ask: float) -> float:
+    """The mid; unlike the half of the sum it neither overflows nor becomes 0."""
+    return bid + 0.5 * (ask - bid)
+
+
 def before(steps: list[Step], at: int) -> Step | None:
     """The step that held at `at`."""
     for step in reversed(steps):
@@ -137,7 +142,7 @@ def apply(state: RepricingState, book: Book, now: int) -> None:
     state.bids, state.asks = bids, asks
     state.mid = 0.0
     if bids and asks:
-        state.mid = mid = 0.5 * bids[0][0] + 0.5 * asks[0][0]
+        state.mid = mid = middle(bids[0][0], asks[0][0])
         _remember(state.mids, now, mid)
         spread = (asks[0][0] - bids[0][0]) / mid
         if spread > 0.0:
@@ -181,7 +186,7 @@ def _price(state: RepricingState, limit: float, at: int) -> None:
         if state.valid:
             state.valid, state.valid_ns = False, at
         return
-    price = 0.5 * bid + 0.5 * ask
+    price = middle(bid, ask)
     since = at if state.valid else state.valid_ns or at
     state.valid = True
     if state.prices and state.prices[-1][1] == price:
