@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tapewatch.app import importing
 from tapewatch.app.importing import Imported, Plan, import_file, parse_columns, time_ns
 from tapewatch.io.tape_file import TapeFile
 from tapewatch.io.tape_read import TapeReader
@@ -215,12 +214,6 @@ def test_bare_frames_get_times(tmp_path: pathlib.Path) -> None:
     _, items = imported(tmp_path, "f.ndjson\n{}\n[]\n", kind="frames", start_ns=T0 * NS_PER_S)
     assert kinds(items) == "LFFT"
     assert [item.ts_recv - T0 * NS_PER_S for item in items[:3]] == [1_000_000, 1_000_000, 2_000_000]
-
-
-def test_kinds_of_later_versions_say_so() -> None:
-    with pytest.raises(ConfigError, match="importing wallet-trades is not part of this version"):
-        importing.refuse_later("wallet-trades")
-    importing.refuse_later("trades")
 
 
 def test_a_real_hour(shared_data: pathlib.Path, tmp_path: pathlib.Path) -> None:

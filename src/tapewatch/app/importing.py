@@ -8,12 +8,12 @@ import itertools
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from tapewatch.app import importing_books, table_files
+from tapewatch.app import importing_books, importing_wallets, table_files
 from tapewatch.app.cells import amount, found_columns, time_ns
 from tapewatch.io.tape_file import TapeFile
 from tapewatch.model import limits
@@ -24,8 +24,7 @@ from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
 from tapewatch.venues.ndjson import BarRow, Row, TradeRow, impossible
 
-Kind = Literal["trades", "bars", "books", "frames"]
-LATER: Final = ("wallet-trades",)
+Kind = Literal["trades", "bars", "books", "wallet-trades", "frames"]
 
 # Our name of a column -> the names it is known by elsewhere, likeliest first.
 COLUMNS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
@@ -100,10 +99,12 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def ids(plan: Plan) -> tuple[str, ...]:
-    """The instruments of the rows. Of books, a file may hold several, and only their market is
-    named: see `importing_books.ids`. Raises `ConfigError`."""
+    """The instruments of the rows. Of books and wallets' trades, a file may hold several, and only
+    what they have in common is named: see `importing_books.ids`. Raises `ConfigError`."""
     if plan.kind == "books":
         return importing_books.ids(plan.file, plan.instruments, plan.columns)
+    if plan.kind == "wallet-trades":
+        return importing_wallets.ids(_wallets(plan))
     return plan.instruments
 
 
@@ -133,10 +134,17 @@ def inputs(plan: Plan, done: Imported) -> Iterator[Input]:
     elif plan.kind == "books":
         table = importing_books.Books(file=plan.file, ids=ids(plan), columns=plan.columns)
         items, cadence = importing_books.messages(table, complain), Cadence(NS_PER_S)
+    elif plan.kind == "wallet-trades":
+        # Blocks are seconds apart and their files span years: a timer a minute is enough.
+        items, cadence = importing_wallets.trades(_wallets(plan), complain), Cadence(60 * NS_PER_S)
     else:
         interval_ns = int(plan.interval_s * NS_PER_S) or _interval_ns(plan)
         items, cadence = _bars(plan, interval_ns, complain), Cadence(interval_ns, after=True)
     yield from _with_timers(items, cadence, done)
+
+
+def _wallets(plan: Plan) -> importing_wallets.Wallets:
+    return importing_wallets.Wallets(file=plan.file, base=plan.instruments[0], columns=plan.columns)
 
 
 def _with_timers(items: Iterable[Item], cadence: Cadence, done: Imported) -> Iterator[Input]:
@@ -276,11 +284,3 @@ def _frames(plan: Plan, complain: table_files.Complain) -> Iterator[Item]:
         now = max(now, ts) if captured or socket else ts
         if socket is None:
             yield ts, Frame(ts, source, captured.group(2) if captured else line)
-
-
-def refuse_later(kind: str) -> None:
-    """Raises `ConfigError` for kinds that a later version will have."""
-    if kind in LATER:
-        raise ConfigError(
-            f"importing {kind} is not part of this version; it has {', '.join(get_args(Kind))}"
-        )

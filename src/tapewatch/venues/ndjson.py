@@ -36,6 +36,8 @@ class TradeRow(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown
     size: float
     aggressor: Side = "unknown"
     trade_id: str = ""
+    taker: str = ""
+    maker: str = ""
 
 
 class BarRow(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
@@ -144,6 +146,8 @@ class Ndjson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     found.size,
                     found.aggressor,
                     found.trade_id,
+                    taker=found.taker,
+                    maker=found.maker,
                 ),
             )
         if isinstance(found, BookRow):

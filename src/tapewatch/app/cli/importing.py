@@ -16,7 +16,7 @@ from tapewatch.model.errors import ConfigError
 from tapewatch.model.instrument import split_id
 from tapewatch.model.time import duration_text, format_rfc3339, parse_duration
 
-_KINDS = (*get_args(importing.Kind), *importing.LATER)
+_KINDS = get_args(importing.Kind)
 
 
 @click.command("import")
@@ -59,11 +59,10 @@ def import_(  # noqa: PLR0913  one argument per option
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make a tape from a file of trades, bars, books or raw frames.
+    """Make a tape from a file of trades, bars, books, wallets' trades or raw frames.
 
     Files: csv, csv.gz, ndjson, parquet. Times in s, ms, µs, ns or RFC 3339 are recognised.
     """
-    importing.refuse_later(kind)
     shell = output.current()
     if path.exists() and not force:
         raise ConfigError(f"{path} exists; replace it with --force")
