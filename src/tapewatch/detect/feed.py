@@ -51,8 +51,6 @@ RULES: Final[dict[str, Rule]] = {
 # The rest of `StatusKind` says that all is well (again).
 GOOD: Final = frozenset({"subscribed", "quiet", "online", "gap_filled", "resynced"})
 
-_NOT_MINE: Final = (Timer, Link, Frame)
-
 Positive = Annotated[float, Meta(gt=0.0)]
 
 
@@ -101,8 +99,6 @@ class Feed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ahead_s: Positive = 1.0
 
     def key(self, event: Event, /) -> str | None:
-        if isinstance(event, _NOT_MINE):
-            return None
         if isinstance(event, Status):
             return event.instrument or f"{event.source}:*"
         return event.instrument if isinstance(event, Trade) else None
