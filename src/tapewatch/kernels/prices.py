@@ -22,7 +22,7 @@ def micro(bid: float, ask: float, price: float, side: str) -> tuple[float, float
     if side == "buy":
         return (bid if 0.0 < bid < price else price), price
     if side == "sell":
-        return price, (ask if ask > price else price)
+        return price, (max(price, ask))
     return price, price
 
 
