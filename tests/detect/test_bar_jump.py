@@ -244,3 +244,21 @@ def test_the_reason_says_the_size_in_words() -> None:
     state, price, minute = after()
     (down,) = called([flat(minute, 0.5 * price, 500.0)], state)
     assert "% below the last closes" in down.reason
+
+
+def test_a_third_bar_within_minutes_is_a_market_not_a_print() -> None:
+    state, price, minute = after()
+    bars = [bar(minute + 2 * n, price, price, 0.9 * price, price) for n in range(4)]
+    assert [one.cause for one in called(bars, state)] == ["bad_print"] * 2 + ["price_jump"] * 2
+
+
+def test_ten_means_of_volume_are_unusual_even_where_they_are_common() -> None:
+    """In a market of rare large trades the upper 2 % begin far above ten means."""
+    state = BarJump().start(ID)
+    bars = market(3_000)
+    for n, one in enumerate(bars):
+        run([msgspec.structs.replace(one, volume=2_000.0 if n % 30 == 0 else 1.0)], state)
+    price = bars[-1].close
+    quiet = [flat(3_000 + n, price, 1.0) for n in range(6)]
+    wick = bar(3_006, price, price, 0.9 * price, price, 12.0 * state.volume)
+    assert [one.cause for one in called([*quiet, wick], state)] == ["price_jump"]

@@ -31,10 +31,13 @@ _ELAPSED: Final = 30.0  # bars; after a longer pause uncertainty grows no furthe
 _FLOOR: Final = 1e-3  # least scale of a bar, 10 bps: spreads and ticks of the smallest markets
 _RANGE_RATE: Final = 0.005  # of the mean high-low range, 200 bars
 _VOLUME_RATE: Final = 0.001  # of the mean volume, 1,000 bars: most of a day of minutes
-_VOLUME_CLIP: Final = 10.0  # means; one large bar must not make the next ones small
+_VOLUME_CLIP: Final = 10.0  # means: unusual anywhere; and one such bar must not hide the next
 _USUAL: Final = 1e-3  # unit of the move in the strength, so that usual strengths are about 1
 _WRONG: Final = log(5.0)  # a fifth or five times: no market of ours does that between two bars
 _UNDONE: Final = 0.2  # of the excursion that may be left of a print that never was
+_ALONE: Final = (
+    2  # bars that one wrong print may show in, at the end of one and the start of another
+)
 _STAYS: Final = 0.5  # of the excursion that must be left of a new level
 _WITHIN_NS: Final = 300 * NS_PER_S  # one episode; what is undone later was a market's decision
 _TOLD_P: Final = float(10.0**-TOLD)
@@ -46,8 +49,9 @@ Positive = Annotated[float, Meta(gt=0.0)]
 
 class BarJumpState(Struct):
     """Memory of one instrument. Variances and the range are per bar, in nats; `busy_ns` is when a
-    bar last had unusual volume. `onset_ns` 0: nothing is going on; else a jump from `base` with
-    `peak` (signed nats) as its largest excursion, `typed` when it was called a bad print."""
+    bar last had unusual volume; `calls` counts bars that were called, each within five minutes of
+    the one before, the last at `called_ns`. `onset_ns` 0: nothing is going on; else a jump from
+    `base` with `peak` (signed nats) as its largest excursion, `typed` once called a bad print."""
 
     closes: list[float] = field(default_factory=list)
     bars: int = 0
@@ -58,6 +62,8 @@ class BarJumpState(Struct):
     range: float = 0.0
     volume: float = 0.0
     busy_ns: int = 0
+    called_ns: int = 0
+    calls: int = 0
     onset_ns: int = 0
     base: float = 0.0
     peak: float = 0.0
@@ -91,7 +97,8 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `price_jump`: called. `bad_print`: called, with the close less than 20 % of the excursion away
     (and the excursion 5 % or more), or undone so far within five minutes, and no bar of unusual
-    volume (the upper 2 %) within five minutes before or during it; or beyond a fifth or five times
+    volume (the upper 2 %, or ten means) within five minutes before or during it, and no third bar
+    called within minutes; or beyond a fifth or five times
     the reference, whatever the volume, from the sixth bar on. `level_shift` (info): half of it is
     still there after five minutes.
 
@@ -164,6 +171,8 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bar = seen.bar
         if not wrong and ready(state.strengths) and not _tells(state.strengths, seen.strength):
             return None  # large, but usual here
+        state.calls = state.calls + 1 if bar.ts_event <= state.called_ns + _WITHIN_NS else 1
+        state.called_ns = bar.ts_event
         if bar.ts_event > state.onset_ns + _WITHIN_NS:
             state.onset_ns, state.base = bar.ts_event, seen.reference
             state.peak, state.typed = 0.0, False
@@ -293,7 +302,7 @@ def _measure(state: BarJumpState, bar: Bar) -> _Measured:
         spread,
         abs(extreme) / sqrt(_USUAL * spread),
         volume,
-        volume > 0.0 and log(volume) > edge,
+        volume > 0.0 and (volume > _VOLUME_CLIP or log(volume) > edge),
     )
 
 
@@ -326,9 +335,9 @@ def _volume_step(state: BarJumpState, volume: float) -> None:
 
 
 def _calm(state: BarJumpState, bar: Bar) -> bool:
-    """No unusual volume from five minutes before the event until now."""
+    """Nothing but this: one or two bars, and no unusual volume since five minutes before them."""
     since = min(state.onset_ns or bar.ts_event, bar.ts_event) - _WITHIN_NS
-    return state.busy_ns < since
+    return state.busy_ns < since and state.calls <= _ALONE
 
 
 def _tells(tail: Tail, strength: float) -> bool:
