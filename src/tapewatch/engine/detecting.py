@@ -21,6 +21,7 @@ class Keyed:
 
     def __init__(self, detector: Detector[Any], on_forget: Callable[[str, str], None]) -> None:
         self.detector = detector
+        self.update = detector.update
         self._on_forget = on_forget
         self.states: dict[str, Any] = {}
         self.last_used: dict[str, int] = {}
@@ -39,14 +40,18 @@ class Keyed:
         elif type(event) not in _PASSING:
             self.last_used[key] = seq
         try:
-            return self.detector.update(state, event)
+            return self.update(state, event)
         except Exception as error:
             # A plug-in's bug must not stop the others; the frame is on the tape, so it can be
             # reproduced.
-            self.forget(key)
-            self.broken[key] = f"{type(error).__name__}: {error}"
-            faults.append(self._fault("detector_error", key, event, self.broken[key]))
+            faults.append(self.quarantine(key, event, error))
             return None
+
+    def quarantine(self, key: str, event: Event, error: Exception) -> Fault:
+        """Measure this key no more."""
+        self.forget(key)
+        self.broken[key] = f"{type(error).__name__}: {error}"
+        return self._fault("detector_error", key, event, self.broken[key])
 
     def forget(self, key: str) -> None:
         """Drop the memory of one key (`reset_baseline`, eviction, quarantine)."""

@@ -52,6 +52,7 @@ from tapewatch.model.time import NS_PER_S, TS_MIN_NS
 from tapewatch.venues.base import Venue
 
 SET_BACK_NS: Final = NS_PER_S  # a smaller step back is the disorder of inputs on their way here
+Route = tuple[tuple[Keyed, str], ...]  # detectors, each with the key of its state
 _COUNTED: Final = (Trade, Quote, Book, Bar, Status)
 
 
@@ -83,7 +84,8 @@ class Engine:
         self._simulated = simulated
         self.sampler = sampling.Sampler()
         self._wants: dict[type[Event], tuple[Keyed, ...]] = {}
-        self._routes: dict[type[Event], dict[str, tuple[tuple[Keyed, str], ...]]] = {}
+        self._frames = bool(self._wanting(Frame))
+        self._routes: dict[type[Event], dict[str, Route]] = {}
 
     def step(self, item: Input, seq: int | None = None) -> list[Output]:
         """Outputs of one input. `seq` is its tape position, 0 if it was not recorded; by default
@@ -95,27 +97,29 @@ class Engine:
         else:
             self.offset = 0
         self.now = max(self.now, item.ts_recv)
-        if isinstance(item, Frame):
-            self.heard[item.source] = item.ts_recv
-            if self._wanting(Frame) and self._owns_key(f"{item.source}:*"):
-                self._route(item, outputs)
-            self.events = self._decode(item)
-        elif isinstance(item, Timer):
-            self.events = self._deadlines(item)
+        kind = type(item)
+        if kind is Frame:
+            self.events = self._decode(item, outputs)  # type: ignore[arg-type]
+        elif kind is Timer:
+            self.events = self._deadlines(item)  # type: ignore[arg-type]
             outputs.extend(on_timer(self.gate, self.gate_state, self.now))
-        elif isinstance(item, Link):
-            self.events = self._connection(item, outputs)
+        elif kind is Link:
+            self.events = self._connection(item, outputs)  # type: ignore[arg-type]
         else:
-            self.events = self._command(item, outputs)
+            self.events = self._command(item, outputs)  # type: ignore[arg-type]
         for event in self.events:
             self._observe(event, outputs)
         return outputs
 
-    def _decode(self, frame: Frame) -> list[Event]:
-        venue = self.venues.get(frame.source)
+    def _decode(self, frame: Frame, outputs: list[Output]) -> list[Event]:
+        source = frame.source
+        self.heard[source] = frame.ts_recv
+        if self._frames and (not self._sharded or self._owns_key(f"{source}:*")):
+            self._route(frame, source, outputs)
+        venue = self.venues.get(source)
         if venue is None:
-            return [self._status(frame.source, "unknown", f"no source named {frame.source}")]
-        return self._ask(frame.source, venue.decode, frame)
+            return [self._status(source, "unknown", f"no source named {source}")]
+        return self._ask(source, venue.decode, frame)
 
     def _deadlines(self, timer: Timer) -> list[Event]:
         events: list[Event] = []
@@ -181,46 +185,63 @@ class Engine:
         return []
 
     def _observe(self, event: Event, outputs: list[Output]) -> None:
-        if isinstance(event, Timer | Link):
-            if isinstance(event, Timer):
-                for done in sampling.on_timer(self.sampler, self.now):
-                    self._route(done, outputs)
-            for keyed in self._wanting(type(event)):
-                self._measure_all(keyed, event, outputs)
+        kind = type(event)
+        if kind is Timer or kind is Link:
+            self._broadcast(event, outputs)
             return
-        if isinstance(event, Status):
-            self._inform(event, outputs)
+        if kind is Status:
+            self._inform(event, outputs)  # type: ignore[arg-type]
         if self._sharded and not self._owns(event):  # type: ignore[arg-type]
             return
-        kind = type(event)
         self._tally[kind] = self._tally.get(kind, 0) + 1
-        if isinstance(event, Status):
-            outputs.append(self._status_fault(event))
+        about: str = event.instrument  # type: ignore[union-attr]
+        if kind is Status:
+            outputs.append(self._status_fault(event))  # type: ignore[arg-type]
+            about = about or f"{event.source}:*"  # type: ignore[union-attr]
         else:
             sample = sampling.on_event(self.sampler, event)  # type: ignore[arg-type]
             if sample is not None:
-                self._route(sample, outputs)
-        self._route(event, outputs)
+                self._route(sample, about, outputs)
+        self._route(event, about, outputs)
 
-    def _route(self, event: Event, outputs: list[Output]) -> None:
+    def _broadcast(self, event: Event, outputs: list[Output]) -> None:
+        """A timer or a link, which concern everything."""
+        if type(event) is Timer:
+            for sample in sampling.on_timer(self.sampler, self.now):
+                self._route(sample, sample.instrument, outputs)
+        for keyed in self._wanting(type(event)):
+            self._measure_all(keyed, event, outputs)
+
+    def _route(self, event: Event, about: str, outputs: list[Output]) -> None:
         """Pass an event to the states of the detectors that want it. Which those are depends on its
         type and on what it is about, and is looked up once."""
-        about = event.source if isinstance(event, Frame) else event.instrument  # type: ignore[union-attr]
-        if not about:
-            about = f"{event.source}:*"  # type: ignore[union-attr]
         routes = self._routes.get(type(event))
         if routes is None:
             routes = self._routes[type(event)] = {}
         route = routes.get(about)
         if route is None:
-            if len(routes) >= limits.KEYS_PER_DETECTOR:
-                routes.clear()
-            keys = ((keyed, keyed.detector.key(event)) for keyed in self._wanting(type(event)))
-            route = routes[about] = tuple((k, key) for k, key in keys if key is not None)
+            route = self._find_route(routes, event, about)
         for keyed, key in route:
-            seen = keyed.measure(key, event, self.seq, outputs)
+            # `Keyed.measure` for a state that exists, without its call: this is the hot loop.
+            state = keyed.states.get(key)
+            if state is None:
+                seen = keyed.measure(key, event, self.seq, outputs)
+            else:
+                keyed.last_used[key] = self.seq
+                try:
+                    seen = keyed.update(state, event)
+                except Exception as error:
+                    outputs.append(keyed.quarantine(key, event, error))
+                    continue
             if seen is not None:
                 self._judge(keyed, seen, outputs)
+
+    def _find_route(self, routes: dict[str, Route], event: Event, about: str) -> Route:
+        if len(routes) >= limits.KEYS_PER_DETECTOR:
+            routes.clear()
+        keys = [(keyed, keyed.detector.key(event)) for keyed in self._wanting(type(event))]
+        route = routes[about] = tuple([(keyed, key) for keyed, key in keys if key is not None])
+        return route
 
     def _wanting(self, kind: type[Event]) -> tuple[Keyed, ...]:
         wanting = self._wants.get(kind)

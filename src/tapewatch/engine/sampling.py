@@ -6,8 +6,9 @@ its end; what comes later belongs to the next. A stretch without events gives no
 nothing, whatever the number of instruments; the next sample says how long nothing happened. A bar
 is a sample of its own. Backfilled trades are old news and do not count.
 
-The memory is one `Stretch` an instrument. A quote that is withdrawn before it has settled sets no
-price.
+The memory is one `Stretch` an instrument. Trades wait in it and are added up `FOLD` at a time or at
+the end of the stretch, which costs a third of adding each up as it comes. A quote that is withdrawn
+before it has settled sets no price.
 """
 
 from math import sqrt
@@ -23,6 +24,7 @@ from tapewatch.model.instrument import Side
 from tapewatch.model.time import NS_PER_MS
 
 SAMPLE_NS: Final = int(limits.SAMPLE_S * 1_000_000_000)
+FOLD: Final = 64  # trades that wait, at most: a bound on memory
 _SAME: Final = 1e-9  # of a price: smaller steps are rounding
 
 
@@ -52,6 +54,7 @@ class Stretch(Struct):
     settled_bid: float = 0.0
     settled_ask: float = 0.0
     mid: float = 0.0  # the last valid mid of settled quotes
+    waiting: list[Trade] = []
 
 
 class Sampler(Struct):
@@ -75,13 +78,16 @@ def on_event(sampler: Sampler, event: MarketEvent) -> Sample | None:
 
 
 def _on_trade(sampler: Sampler, trade: Trade) -> Sample | None:
-    now = trade.ts_recv
+    now, done = trade.ts_recv, None
     stretch = sampler.stretches.get(trade.instrument)
     if stretch is None:
         stretch = sampler.stretches[trade.instrument] = Stretch()
-    done = _turn(sampler, stretch, trade.instrument, now) if now >= stretch.end else None
+    if now >= stretch.end:
+        done = _turn(sampler, stretch, trade.instrument, now)
     if not trade.backfilled:
-        _fold(stretch, trade)
+        stretch.waiting.append(trade)
+        if len(stretch.waiting) >= FOLD:
+            _fold(stretch)
     return done
 
 
@@ -171,33 +177,43 @@ def _turn(sampler: Sampler, stretch: Stretch, instrument: str, now: int) -> Samp
     return done
 
 
-def _fold(stretch: Stretch, trade: Trade) -> None:
-    price, side = trade.price, trade.aggressor
-    notional = min(price * trade.size, SAMPLE_MAX)
-    if price != stretch.last:
-        if stretch.last:
-            stretch.tick = _finer(stretch.tick, abs(price - stretch.last), price)
-        stretch.last = price
-    stretch.bid, stretch.ask = micro(stretch.bid, stretch.ask, price, side)
-    if not stretch.trades:
-        stretch.high = stretch.low = price
-    elif price > stretch.high:
-        stretch.high = price
-    elif price < stretch.low:
-        stretch.low = price
-    stretch.trades += 1
-    stretch.volume += notional
-    ms = trade.ts_event // NS_PER_MS
-    if ms == stretch.order_ms and side == stretch.order_side:
-        stretch.order += notional
-    else:
-        stretch.orders += 1
-        stretch.order_ms, stretch.order_side, stretch.order = ms, side, notional
-    stretch.largest = max(stretch.largest, stretch.order)
-    if side == "buy":
-        stretch.bought += notional
-    elif side == "sell":
-        stretch.sold += notional
+def _fold(stretch: Stretch) -> None:
+    """Add up the trades that wait."""
+    last, tick, bid, ask = stretch.last, stretch.tick, stretch.bid, stretch.ask
+    high, low = stretch.high, stretch.low
+    volume, bought, sold = stretch.volume, stretch.bought, stretch.sold
+    orders, largest = stretch.orders, stretch.largest
+    order_ms, order_side, order = stretch.order_ms, stretch.order_side, stretch.order
+    for trade in stretch.waiting:
+        price, side = trade.price, trade.aggressor
+        notional = min(price * trade.size, SAMPLE_MAX)
+        if price != last:
+            if last:
+                tick = _finer(tick, abs(price - last), price)
+            last = price
+        high = max(high, price)
+        if price < low or not low:
+            low = price
+        bid, ask = micro(bid, ask, price, side)
+        volume += notional
+        if side == "buy":
+            bought += notional
+        elif side == "sell":
+            sold += notional
+        ms = trade.ts_event // NS_PER_MS
+        if ms == order_ms and side == order_side:
+            order += notional
+        else:
+            orders += 1
+            order_ms, order_side, order = ms, side, notional
+        largest = max(largest, order)
+    stretch.trades += len(stretch.waiting)
+    stretch.waiting.clear()
+    stretch.last, stretch.tick, stretch.bid, stretch.ask = last, tick, bid, ask
+    stretch.high, stretch.low = high, low
+    stretch.volume, stretch.bought, stretch.sold = volume, bought, sold
+    stretch.orders, stretch.largest = orders, largest
+    stretch.order_ms, stretch.order_side, stretch.order = order_ms, order_side, order
 
 
 def _finer(tick: float, step: float, price: float) -> float:
@@ -217,6 +233,7 @@ def _settle(stretch: Stretch, now: int) -> None:
 def _close(stretch: Stretch, instrument: str, now: int) -> Sample | None:
     """The sample of the open stretch; None when there is no price yet."""
     end = stretch.end
+    _fold(stretch)
     _settle(stretch, end)
     if stretch.mid:
         price, bid, ask = stretch.mid, stretch.settled_bid, stretch.settled_ask

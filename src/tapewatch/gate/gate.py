@@ -267,10 +267,15 @@ def _alert(
     )
 
 
-def on_timer(gate: Gate, state: GateState, now: int) -> Iterator[Output]:
+def on_timer(gate: Gate, state: GateState, now: int) -> Iterable[Output]:
     """Close incidents that have been quiet; one that was never shown closes without a word."""
+    if state.recent:
+        expire(state.recent, now)
+    return _closed(gate, state, now) if state.incidents else ()
+
+
+def _closed(gate: Gate, state: GateState, now: int) -> Iterator[Output]:
     quiet_ns = int(gate.quiet_s * NS_PER_S)
-    expire(state.recent, now)
     over = [key for key, open_ in state.incidents.items() if now - open_.last_ns > quiet_ns]
     for key in over:
         instrument, cause = key.rsplit("|", 2)[0], state.incidents[key].cause
