@@ -210,6 +210,17 @@ def test_captured_frames(tmp_path: pathlib.Path) -> None:
     assert done.rows == 2
 
 
+def test_frames_with_nanoseconds_before_them(tmp_path: pathlib.Path) -> None:
+    text = 'raw.txt\n1723161254087891268 {"u":1}\n1723161254116723068 {"u":2}\n'
+    done, items = imported(tmp_path, text, kind="frames")
+    frames = [item for item in items if isinstance(item, Frame)]
+    assert frames == [
+        Frame(1_723_161_254_087_891_268, "kraken", b'{"u":1}'),
+        Frame(1_723_161_254_116_723_068, "kraken", b'{"u":2}'),
+    ]
+    assert done.rows == 2
+
+
 def test_bare_frames_get_times(tmp_path: pathlib.Path) -> None:
     _, items = imported(tmp_path, "f.ndjson\n{}\n[]\n", kind="frames", start_ns=T0 * NS_PER_S)
     assert kinds(items) == "LFFT"

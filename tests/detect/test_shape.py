@@ -227,6 +227,11 @@ def test_a_rare_combination_is_told_with_its_p() -> None:
     assert seen.expected < seen.flip < seen.observed
 
 
+def test_rows_of_our_own_import_have_no_form() -> None:
+    assert Shape().key(Frame(T0, "ndjson", b"{}")) is None
+    assert Shape().key(Frame(T0, "kraken", b"{}")) == "kraken:*"
+
+
 def test_the_memory_of_one_stream_is_small() -> None:
     state = learnt(5_000)
     assert len(msgspec.msgpack.encode(state)) < 8_000

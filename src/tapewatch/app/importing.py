@@ -48,7 +48,8 @@ _OPTIONAL: Final = frozenset({"side", "id"})
 _SIDES: Final[dict[str, Side]] = {
     "buy": "buy", "b": "buy", "bid": "buy", "sell": "sell", "s": "sell", "ask": "sell",
 }  # fmt: skip
-_CAPTURED: Final = re.compile(rb"(\d{9,10}(?:\.\d+)?): (.*)")  # `<epoch>: <frame>`
+# `<epoch>: <frame>` or `<ns> <frame>`
+_CAPTURED: Final = re.compile(rb"(\d{9,10}(?:\.\d+)?(?=: )|\d{19}(?= )):? (.*)")
 _SOCKET: Final = re.compile(rb"\S+ <(-|->) (\d{9,10}(?:\.\d+)?)(?::.*)?")  # `<url> <-> <epoch>`
 _PROBE_ROWS: Final = 1_000  # rows from which the interval of bars is read
 

@@ -31,6 +31,7 @@ from tapewatch.model.outputs import Contribution, Observation, Severity
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
 
+IMPORTED: Final = "ndjson"  # rows that our own import wrote: their form is ours, not a venue's
 SAMPLED: Final = 64  # one frame in so many is read closely whatever it looks like,
 SAMPLED_LATER: Final = 256  # ... of a source that has sent `YOUNG`
 YOUNG: Final = 10_000
@@ -104,7 +105,9 @@ class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state_type: ClassVar[type] = ShapeState
 
     def key(self, event: Event, /) -> str | None:
-        return f"{event.source}:*" if isinstance(event, Frame) else None
+        if not isinstance(event, Frame) or event.source == IMPORTED:
+            return None
+        return f"{event.source}:*"
 
     def start(self, key: str, /) -> ShapeState:
         return ShapeState(key)
