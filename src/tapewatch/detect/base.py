@@ -22,7 +22,9 @@ class Detector(Protocol[S]):
 
     `name` is the entry point's name and the `type` in the configuration file. `version` goes into
     alert ids: raise it whenever results change. `wants` lists the event types it is called with;
-    `Timer` and `Link` are passed to every live state, all others to the state of their key.
+    `Timer` and `Link` are passed to every live state, all others to the state of their key. A state
+    with a field `due_ns` gets a timer only when that time has come, and none while it is 0: give it
+    one if there may be many keys.
     `S` is a `msgspec.Struct` that survives a msgpack round trip at any moment.
 
     Score before update, always: the measured value must not be part of its own baseline.

@@ -1,8 +1,14 @@
 """Keyed detector states: first use, eviction, quarantine. The engine's memory exists here, once.
 
 A detector that raises is quarantined for that key and becomes a `Fault`; its other keys go on.
+
+Timers. A hundred thousand idle markets must not be asked every second whether they have something
+to say. A state with a field `due_ns` is asked only once that time has come. The times wait in a
+heap; an entry may be earlier than its state's `due_ns`, which moves with every event, and is then
+put back. Nothing of it is memory: it follows from the states.
 """
 
+import heapq
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,6 +32,9 @@ class Keyed:
         self.states: dict[str, Any] = {}
         self.last_used: dict[str, int] = {}
         self.broken: dict[str, str] = {}
+        self.timed = hasattr(detector.state_type, "due_ns")
+        self._wheel: list[tuple[int, str]] = []
+        self._queued: dict[str, int] = {}  # the entry of the wheel that counts
 
     def measure(self, key: str, event: Event, seq: int, faults: list[Output]) -> Observation | None:
         """Pass `event` to the state of `key`, creating it on first use."""
@@ -40,12 +49,47 @@ class Keyed:
         elif type(event) not in _PASSING:
             self.last_used[key] = seq
         try:
-            return self.update(state, event)
+            seen = self.update(state, event)
         except Exception as error:
             # A plug-in's bug must not stop the others; the frame is on the tape, so it can be
             # reproduced.
             faults.append(self.quarantine(key, event, error))
             return None
+        if self.timed:
+            self.schedule(key, state)
+        return seen
+
+    def schedule(self, key: str, state: Any) -> None:
+        """Take note of when a state wants to be asked, if that is earlier than known."""
+        due = state.due_ns
+        if due and due < self._queued.get(key, due + 1):
+            self._queued[key] = due
+            heapq.heappush(self._wheel, (due, key))
+
+    def asked(self, now: int) -> list[str]:
+        """Keys that a timer at `now` (ns) goes to."""
+        if not self.timed:
+            return list(self.states)
+        found = []
+        while self._wheel and self._wheel[0][0] <= now:
+            due, key = heapq.heappop(self._wheel)
+            if self._queued.get(key) != due:
+                continue
+            del self._queued[key]
+            state = self.states.get(key)
+            if state is None:
+                continue
+            if 0 < state.due_ns <= now:
+                found.append(key)
+            else:
+                self.schedule(key, state)
+        return sorted(found)  # not the heap's order, which depends on what moved when
+
+    def restore(self, states: dict[str, Any], last_used: dict[str, int]) -> None:
+        """Take over the memory of a snapshot."""
+        self.states, self.last_used = states, last_used
+        for key, state in states.items() if self.timed else ():
+            self.schedule(key, state)
 
     def quarantine(self, key: str, event: Event, error: Exception) -> Fault:
         """Measure this key no more."""

@@ -233,6 +233,8 @@ class Engine:
                 except Exception as error:
                     outputs.append(keyed.quarantine(key, event, error))
                     continue
+                if keyed.timed:
+                    keyed.schedule(key, state)
             if seen is not None:
                 self._judge(keyed, seen, outputs)
 
@@ -259,7 +261,8 @@ class Engine:
                     self._measure_all(keyed, status, outputs)
 
     def _measure_all(self, keyed: Keyed, event: Event, outputs: list[Output]) -> None:
-        for key in tuple(keyed.states):
+        timer = type(event) is Timer
+        for key in keyed.asked(self.now) if timer else tuple(keyed.states):
             seen = keyed.measure(key, event, self.seq, outputs)
             if seen is not None:
                 self._judge(keyed, seen, outputs)

@@ -67,8 +67,8 @@ def restore(engine: Engine, data: bytes) -> None:
             engine.venue_states[name] = _state(saved.venues[name], venue.state_type)
         for name, keyed in engine.detectors.items():
             of_type = keyed.detector.state_type
-            keyed.states = {k: _state(raw, of_type) for k, raw in saved.detectors[name].items()}
-            keyed.last_used = saved.last_used[name]
+            states = {k: _state(raw, of_type) for k, raw in saved.detectors[name].items()}
+            keyed.restore(states, saved.last_used[name])
             keyed.broken = saved.broken[name]
     except (msgspec.MsgspecError, KeyError) as error:
         raise TapeError(f"unreadable snapshot: {error}") from error

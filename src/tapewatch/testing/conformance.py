@@ -53,6 +53,8 @@ def check_detector(detector: Detector[Any], events: Iterable[Event] | None = Non
     _check_values(detector, seen)
     again = _run(detector, stream)
     _require(detector, _pack(seen) == _pack(again), "gives other results on a second run")
+    always = _run(detector, stream, asked=True)
+    _require(detector, _pack(seen) == _pack(always), "has more to say at timers before `due_ns`")
     _check_independence(detector, stream, seen)
     _check_round_trip(detector, stream, seen)
     _check_size(detector, stream)
@@ -118,13 +120,13 @@ def _check_keys(detector: Detector[Any], stream: Sequence[Event]) -> None:
 
 
 def _route(
-    detector: Detector[Any], states: dict[str, Any], event: Event
+    detector: Detector[Any], states: dict[str, Any], event: Event, *, asked: bool = False
 ) -> Iterable[tuple[str, Any]]:
-    """The states an event goes to, as in the engine."""
+    """The states an event goes to, as in the engine; with `asked`, timers go to all."""
     if type(event) not in detector.wants:
         return ()
     if isinstance(event, _FOR_ALL):
-        return list(states.items())
+        return [item for item in states.items() if asked or _is_due(item[1], event)]
     key = detector.key(event)
     if key is None:
         return ()
@@ -133,12 +135,26 @@ def _route(
     return [(key, states[key])]
 
 
-def _run(detector: Detector[Any], stream: Iterable[Event], *, round_trip: bool = False) -> Seen:
-    """Observations with the index of their event; optionally with the state packed in between."""
+def _is_due(state: Any, event: Event) -> bool:
+    """Whether the engine passes a timer or link to this state."""
+    if isinstance(event, Timer) and hasattr(state, "due_ns"):
+        return bool(0 < state.due_ns <= event.ts_recv)
+    return True
+
+
+def _run(
+    detector: Detector[Any],
+    stream: Iterable[Event],
+    *,
+    round_trip: bool = False,
+    asked: bool = False,
+) -> Seen:
+    """Observations with the index of their event; optionally with the state packed in between, or
+    asked at every timer."""
     states: dict[str, Any] = {}
     seen: Seen = []
     for index, event in enumerate(stream):
-        for key, state in _route(detector, states, event):
+        for key, state in _route(detector, states, event, asked=asked):
             try:
                 found = detector.update(state, event)
             except Exception as error:
