@@ -72,12 +72,32 @@ def learn(tail: Tail, magnitude: float) -> None:
     tail.total += 1
     tail.seen = seen = tail.seen + 1
     if tail.total >= 2 * HALF_LIFE:
-        tail.total = 0
-        for at in range(BINS):
-            cells[at] >>= 1
-            tail.total += cells[at]
+        _fade(tail, cells)
     if seen - tail.fitted >= REFIT or (seen < REFIT and seen & 15 == 0):
         _fit(tail, cells)
+
+
+def learn_least(tail: Tail, times: int) -> None:
+    """Count `times` magnitudes of at most `LOWEST` at once; beyond `HALF_LIFE` they crowd out all
+    others anyway."""
+    if times <= 0:
+        return
+    cells = memoryview(tail.counts).cast("H")
+    added = min(times, HALF_LIFE)
+    cells[0] += added
+    tail.total += added
+    tail.seen += times
+    if tail.total >= 2 * HALF_LIFE:
+        _fade(tail, cells)
+    if tail.seen - tail.fitted >= REFIT:
+        _fit(tail, cells)
+
+
+def _fade(tail: Tail, cells: memoryview) -> None:
+    tail.total = 0
+    for at in range(BINS):
+        cells[at] >>= 1
+        tail.total += cells[at]
 
 
 def ready(tail: Tail) -> bool:

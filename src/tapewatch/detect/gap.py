@@ -1,0 +1,324 @@
+"""`gap`: an instrument falls silent for longer than it does by itself, and speaks again.
+
+It watches the events of one instrument, not the bytes of a connection: a socket that answers pings
+while its market data have stopped is the fault it exists for.
+
+Theory of operation. Gaps between messages are measured in units of the usual gap, and their record
+(`kernels/tails.py`) says how often one gets so long. Timers look at the clock, so silence itself
+raises the alarm and not its end. Nearly all gaps are short and need no record of their own: those
+below a bound, which is steered so that one in sixteen is above it, are only counted, and enter the
+record together when a longer one comes. That keeps the usual event at a comparison and a count.
+"""
+
+from math import exp, log10
+from typing import Annotated, ClassVar, Final
+
+from msgspec import Meta, Struct, field
+
+from tapewatch.detect.base import LINE
+from tapewatch.kernels.tails import Tail, learn, learn_least, magnitude_at, p_value, ready
+from tapewatch.model.events import Bar, Book, Event, Quote, Status, Trade
+from tapewatch.model.inputs import Link, Timer
+from tapewatch.model.outputs import SEVERITIES, Observation, Severity
+from tapewatch.model.time import NS_PER_S
+
+SHORT: Final = 15  # short gaps for one that is recorded by itself
+STEER: Final = 0.05  # e-folds by which one recorded gap moves the bound, at most
+QUICK_FROM: Final = 256  # gaps before the bound is used
+HALF_LIFE: Final = 60.0  # gaps after which one counts half in the usual gap
+CLIP: Final = 10.0  # a longer gap enters the usual one as so many of it: an outage is not usual
+KNOWN: Final = 50  # gaps before which nothing is called usual
+MANY: Final = 5.0  # until the record can speak: so many times what one gap in a hundred exceeds
+SLICE_S: Final = 5.0  # p is that of a slice of five seconds, as elsewhere
+TELL: Final = 3.0  # decades from which a silence is told
+HIGH_S: Final = 600.0  # what is silent for so long has most likely failed
+SCORE_MAX: Final = 300.0
+_MARKET: Final = (Trade, Quote, Book)
+_FOR_ALL: Final = (Timer, Link)
+
+Seconds = Annotated[float, Meta(ge=0.0)]
+Positive = Annotated[float, Meta(gt=0.0)]
+
+
+class GapState(Struct):
+    """Memory of one instrument; times in ns of receipt, other lengths in s."""
+
+    key: str
+    source: str
+    last_ns: int = 0  # the last message
+    quick_ns: int = 0  # gaps below it are counted only
+    short: int = 0  # how many since the last one that was not
+    block_ns: int = 0  # where they began
+    price: float = 0.0  # the last one, 0.0: unknown
+    usual_s: float = 0.0
+    bar_s: float = 0.0  # interval of bars, 0.0: the stream has messages
+    tail: Tail = field(default_factory=Tail)  # of gaps in units of the usual one
+    restart_ns: int = 0  # a link or a venue came back: silence counts from here
+    told_s: float = 0.0  # length when the silence was last told, 0.0: it was not
+    told_score: float = 0.0
+    told_severity: Severity = "info"
+    link_down: bool = False
+    halted: bool = False
+
+
+class Silence(Struct, frozen=True):
+    """How odd a silence is: a calibrated p, or a rule (p None) with its limit."""
+
+    score: float
+    line: float
+    p: float | None
+    extrapolated: bool
+    limit_s: float
+
+
+class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """P(gap / usual gap >= silence / usual gap), by the record of this stream's own gaps.
+
+    `min_s` (of messages) and `min_bars`: a shorter silence does not matter. The usual gap is an
+    exponentially weighted mean (half-life 60 gaps, each cut at ten times the mean). p is that of a
+    slice of five seconds: of a fast stream, the p of one gap times the gaps in it. Until the record
+    can speak, a rule: five times what one gap in a hundred exceeds, after 50 gaps. Only a stream
+    that flows can warn: usual gap below `flowing_s`, or below two bars. From ten minutes on it is
+    high. While the link is down the silence is the link's, and a note; while the venue has halted
+    trading there is none. A silence is told once, again when it rises to high, and when it ends.
+
+    `told_s`: every silence of that length is noted, whatever the record says; 0: none is.
+    `unknown_s`: the same before 50 gaps are known.
+
+    Units: score = decades, line 3.5; of a rule silence / limit, line 1. Observed, expected, flip
+    in s, times of receipt, since the venue's time stands still while it is silent.
+    Reference: gaps are not exponential: arrivals excite each other (Hawkes 1971), hence the record.
+    False alarms: nights and holidays that the record has not seen yet; a feed that only sends
+    changes.
+    """
+
+    name: ClassVar[str] = "gap"
+    version: ClassVar[int] = 1
+    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Quote, Book, Bar, Status, Link, Timer)
+    state_type: ClassVar[type] = GapState
+
+    min_s: Positive = 5.0
+    min_bars: Positive = 5.0
+    flowing_s: Positive = 3.0
+    told_s: Seconds = 0.0
+    unknown_s: Seconds = 120.0
+
+    def key(self, event: Event, /) -> str | None:
+        if isinstance(event, _FOR_ALL):
+            return None
+        if isinstance(event, Book) and event.mirror_of:
+            return event.mirror_of  # the market speaks, through whichever of its books
+        return event.instrument or None  # type: ignore[union-attr]
+
+    def start(self, key: str, /) -> GapState:
+        return GapState(key, key.partition(":")[0])
+
+    def update(self, state: GapState, event: Event, /) -> Observation | None:
+        kind = type(event)
+        if kind is Trade:
+            if event.backfilled:  # type: ignore[union-attr]
+                return None
+        elif kind is Timer:
+            return self._on_timer(state, event.ts_recv)
+        elif kind is not Quote and kind is not Book:
+            return self._on_other(state, event)
+        now = event.ts_recv
+        gap_ns = now - state.last_ns
+        found = None
+        if gap_ns >= state.quick_ns:
+            found = self._on_message(state, event, now)
+        elif gap_ns > 0:  # one message may carry many events: it is messages that have gaps
+            state.short += 1
+            state.last_ns = now
+        if kind is Trade:
+            state.price = event.price  # type: ignore[union-attr]
+        elif kind is Book:
+            state.price = _middle(event) or state.price
+        return found
+
+    def _on_other(self, state: GapState, event: Event) -> Observation | None:
+        """What comes seldom."""
+        found = None
+        if isinstance(event, Bar):
+            if state.bar_s or not state.last_ns:  # bars made of messages that are here as well
+                state.bar_s = event.interval_ns / NS_PER_S
+                found = self._on_message(state, event, event.ts_recv)
+                state.price = event.close
+        elif isinstance(event, Link):
+            if event.source == state.source:
+                state.link_down = event.state == "down"
+                state.restart_ns = event.ts_recv
+        elif isinstance(event, Status):
+            _on_status(state, event)
+        return found
+
+    def _on_message(self, state: GapState, event: Event, now: int) -> Observation | None:
+        """A gap that is recorded by itself, or ends a silence that was told."""
+        gap_s = (now - state.last_ns) / NS_PER_S
+        if gap_s <= 0.0:
+            return None
+        ended = self._resumed(state, event, gap_s) if state.told_s else None
+        if state.last_ns:
+            _record(state, gap_s)
+        state.last_ns = state.block_ns = now
+        return ended
+
+    def _on_timer(self, state: GapState, now: int) -> Observation | None:
+        since = max(state.last_ns, state.restart_ns)
+        length_s = (now - since) / NS_PER_S
+        least_s = self.min_bars * state.bar_s or self.min_s
+        if length_s < least_s or not state.last_ns or state.halted:
+            return None
+        seen = self._rarity(state, length_s)
+        severity: Severity = "info"
+        known = state.tail.seen >= KNOWN and self._flows(state)
+        if known and not state.link_down and seen.score >= seen.line:
+            severity = "high" if length_s >= HIGH_S else "warn"
+        if seen.score < (TELL if seen.p is not None else seen.line):
+            if not 0.0 < self.told_s <= length_s:
+                return None
+            seen = Silence(
+                length_s / self.told_s, 1.0, None, extrapolated=False, limit_s=self.told_s
+            )
+        worse = SEVERITIES.index(severity) > SEVERITIES.index(state.told_severity)
+        reached = state.told_score < seen.line <= seen.score
+        if state.told_s and not (worse or reached):
+            return None
+        state.told_s, state.told_score = length_s, seen.score
+        state.told_severity, state.quick_ns = severity, 0
+        return self._silent(state, now, length_s, seen, severity)
+
+    def _flows(self, state: GapState) -> bool:
+        return 0.0 < state.usual_s <= (2.0 * state.bar_s or self.flowing_s)
+
+    def _rarity(self, state: GapState, length_s: float) -> Silence:
+        """How odd a silence of so many seconds is."""
+        _flush(state)
+        tail, usual_s = state.tail, state.usual_s
+        if tail.seen < KNOWN or usual_s <= 0.0:
+            limit_s = self.unknown_s or 1e9
+            return Silence(length_s / limit_s, 1.0, None, extrapolated=False, limit_s=limit_s)
+        if not ready(tail):
+            limit_s = max(MANY * magnitude_at(tail, 0.01) * usual_s, 1e-9)
+            score = min(SCORE_MAX, length_s / limit_s)
+            return Silence(score, 1.0, None, extrapolated=False, limit_s=limit_s)
+        p, extrapolated = p_value(tail, length_s / usual_s)
+        gaps = max(1.0, SLICE_S / usual_s)
+        p = min(1.0, p * gaps)
+        limit_s = magnitude_at(tail, 10.0**-LINE / gaps) * usual_s
+        score = min(SCORE_MAX, -log10(max(p, 1e-300)))
+        return Silence(score, LINE, p, extrapolated, limit_s)
+
+    def _silent(
+        self, state: GapState, now: int, length_s: float, seen: Silence, severity: Severity
+    ) -> Observation:
+        known = state.tail.seen >= KNOWN
+        usual = f" (usually {state.usual_s:.2g} s)" if known else ""
+        why = f": the link to {state.source} is down" if state.link_down else ""
+        return Observation(
+            detector=self.name,
+            instrument=state.key,
+            cause="silence",
+            ts_event=now,
+            score=seen.score,
+            line=seen.line,
+            severity=severity,
+            onset_ns=state.last_ns,
+            p=seen.p,
+            p_extrapolated=seen.extrapolated,
+            observed=length_s,
+            expected=state.usual_s if known else None,
+            expected_low=0.0,
+            expected_high=seen.limit_s,
+            unit="s",
+            flip=seen.limit_s,
+            deviation=length_s - state.usual_s,
+            deviation_unit="s",
+            baseline_count=state.tail.seen,
+            baseline_age_s=length_s,
+            baseline_window_s=state.usual_s * min(state.tail.seen, 20_000),
+            reason=f"nothing for {length_s:.0f} s{usual}{why}",
+        )
+
+    def _resumed(self, state: GapState, event: Event, gap_s: float) -> Observation:
+        """The end of a silence that was told; nobody needs it where the silence was no alert."""
+        shown = state.told_severity != "info" or self.told_s or state.link_down
+        state.told_s = state.told_score = 0.0
+        state.told_severity = "info"
+        before, after = state.price, _price(event)
+        moved = before > 0.0 and after > 0.0 and before != after
+        price = f"; repriced from {before:.6g} to {after:.6g} while silent" if moved else ""
+        return Observation(
+            detector=self.name,
+            instrument=state.key,
+            cause="resumed",
+            ts_event=event.ts_recv,
+            score=1.0 if shown else 0.0,
+            line=1.0,
+            severity="info",
+            onset_ns=state.last_ns,
+            observed=gap_s,
+            expected=state.usual_s,
+            unit="s",
+            deviation=after - before if moved else 0.0,
+            deviation_unit="price",
+            baseline_count=state.tail.seen,
+            reason=f"data again after {gap_s:.0f} s of silence{price}",
+        )
+
+
+def _record(state: GapState, gap_s: float) -> None:
+    """Let a gap enter the record, and the short ones before it."""
+    short = state.short
+    _flush(state)
+    usual_s = state.usual_s
+    if usual_s <= 0.0:
+        state.usual_s = gap_s
+        return
+    learn(state.tail, gap_s / usual_s)
+    state.usual_s += (min(gap_s, CLIP * usual_s) - usual_s) * (1.0 - 0.5 ** (1.0 / HALF_LIFE))
+    if state.bar_s or state.tail.seen < QUICK_FROM:
+        state.quick_ns = 0
+        return
+    quick_ns = state.quick_ns or 2.0 * usual_s * NS_PER_S
+    state.quick_ns = int(quick_ns * exp(STEER * max(-1.0, 1.0 - short / SHORT)))
+
+
+def _flush(state: GapState) -> None:
+    """The short gaps enter the record as its least, and the usual gap as their mean."""
+    short = state.short
+    if not short:
+        return
+    mean_s = (state.last_ns - state.block_ns) / NS_PER_S / short
+    kept = 0.5 ** (short / HALF_LIFE)
+    state.usual_s = kept * state.usual_s + (1.0 - kept) * mean_s
+    learn_least(state.tail, short)
+    state.short, state.block_ns = 0, state.last_ns
+
+
+def _on_status(state: GapState, status: Status) -> None:
+    """A halt of this instrument, or of its whole source."""
+    if status.instrument != state.key and (status.instrument or status.source != state.source):
+        return
+    if status.kind == "halted":
+        state.halted = True
+    elif status.kind == "online" and state.halted:
+        state.halted = False
+        state.restart_ns = status.ts_recv
+
+
+def _price(event: Event) -> float:
+    if isinstance(event, Trade):
+        return event.price
+    if isinstance(event, Bar):
+        return event.open
+    return _middle(event) if isinstance(event, Book) else 0.0
+
+
+def _middle(event: Event) -> float:
+    """The mid of a book that is not a mirror and not crossed, else 0.0."""
+    assert isinstance(event, Book)
+    if event.mirror_of or not event.bids or not event.asks:
+        return 0.0
+    bid, ask = event.bids[0][0], event.asks[0][0]
+    return bid + 0.5 * (ask - bid) if bid < ask else 0.0
