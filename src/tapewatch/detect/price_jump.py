@@ -18,10 +18,11 @@ from math import log10
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from tapewatch.detect.base import LINE
+from tapewatch.detect.price_scale import PROBABILITIES, TICK_OF_ONE
 from tapewatch.detect.price_steps import (
-    TICK_OF_ONE,
     Jump,
     PriceState,
     broken,
@@ -60,8 +61,9 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     p is the share of seconds (with events) whose largest |z| is as large, by the market's own
     record of 2,000 and more. With less there is no record to speak of rare things: then p is that
-    of Student's t with 4 degrees of freedom, extrapolated and of low confidence. From the sixth price on, a print below 20 % or above 5 times the median of the last five
-    breaks a rule (`bad_print`, no p), and sets no price until the median has followed.
+    of Student's t with 4 degrees of freedom, extrapolated and of low confidence. From the sixth
+    price on, one below 20 % or above 5 times the median of the last five breaks a rule
+    (`bad_print`, no p), and is no price until the median has followed.
 
     Material: at least `min_bps` and `min_spreads` usual half-spreads, of probabilities at least
     `min_points`. Bars are not looked at: `bar_jump` is for them.
@@ -83,7 +85,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_bps: Annotated[float, Meta(ge=0.0)] = 20.0
     min_spreads: Annotated[float, Meta(ge=0.0)] = 25.0
     min_points: Annotated[float, Meta(ge=0.0)] = 5.0
-    probabilities: tuple[str, ...] = ("polymarket", "kalshi", "books")
+    probabilities: tuple[str, ...] = PROBABILITIES
 
     def key(self, event: Event, /) -> str | None:
         return event.instrument if isinstance(event, _MINE) else None
@@ -102,11 +104,11 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             side = event.aggressor
             if side == "buy":
                 state.ask = price
-                if state.bid > price:
+                if state.bid > price:  # noqa: PLR1730 (twice as fast)
                     state.bid = price
             elif side == "sell":
                 state.bid = price
-                if state.ask < price:
+                if state.ask < price:  # noqa: PLR1730
                     state.ask = price
             else:
                 state.bid = state.ask = price
@@ -164,7 +166,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             followed = self._follow(state, state.jump, now, price)
             if followed is not None:
                 return followed
-        slack = max(0.0, half_width(state, bid, ask) - state.spread)
+        slack = max(0.0, half_width(state, bid, ask) - state.scales.spread)
         return self._judge(state, now, bid, ask, price, slack, state.newest_ns)
 
     def _judge(
@@ -177,11 +179,11 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         slack: float = 0.0,
         onset: int = 0,
     ) -> Observation | None:
-        if state.sigma == 0.0:
+        if state.scales.sigma == 0.0:
             return None
         x = place(state, bid, ask)
         move = x - state.x
-        z = (abs(move) - slack) / state.sigma
+        z = (abs(move) - slack) / state.scales.sigma
         state.peak = max(state.peak, z)
         if z < state.told_at or z <= WORSE * state.told:
             return None
@@ -208,7 +210,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         after, before = state.price_of(x), state.price_of(state.x)
         if state.probable:
             return abs(after - before) >= 0.01 * self.min_points
-        return abs(move) >= max(1e-4 * self.min_bps, self.min_spreads * state.spread)
+        return abs(move) >= max(1e-4 * self.min_bps, self.min_spreads * state.scales.spread)
 
     def _open(self, state: PriceState, onset: int, seen: float, score: float, p: float) -> None:
         """Follow a jump from here; one that goes on keeps its beginning."""
@@ -219,9 +221,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if score > jump.score:
                 jump.score, jump.p = score, p
             return
-        state.jump = Jump(
-            onset, state.x, x, score, p, state.short, state.middle, state.long, state.spread
-        )
+        state.jump = Jump(onset, state.x, x, score, p, replace(state.scales))
 
     def _follow(self, state: PriceState, jump: Jump, now: int, price: float) -> Observation | None:
         """Has the jump been undone, or has it held?"""

@@ -28,7 +28,7 @@ def jump_observation(  # noqa: PLR0913 (one judgement in all its parts)
     """A move of the valid price that is rare."""
     confident = ready(state.tail)
     usual = magnitude_at(state.tail, _LINE_P) if confident else student_4_at(_LINE_P)
-    reach = usual * state.sigma
+    reach = usual * state.scales.sigma
     after, before = state.price_of(x), state.price_of(state.x)
     low, high = state.price_of(state.x - reach), state.price_of(state.x + reach)
     up = x > state.x
@@ -133,13 +133,14 @@ def _horizons(
     state: PriceState, move: float, before: float, after: float
 ) -> tuple[Contribution, ...]:
     """The same move on each of the three horizons, the loudest first."""
-    floor = state.floor * state.floor
+    scales = state.scales
+    floor = scales.floor * scales.floor
     parts = [
         Contribution(
             f"move_{half:.0f}s", move / max(sqrt(variance + floor), 1e-12), after, before, "price"
         )
         for half, variance in zip(
-            HALF_LIVES_S, (state.short, state.middle, state.long), strict=True
+            HALF_LIVES_S, (scales.short, scales.middle, scales.long), strict=True
         )
     ]
     return tuple(sorted(parts, key=lambda part: -abs(part.score)))
