@@ -57,7 +57,8 @@ class PumpState(Struct):
     bid: float = 0.0
     ask: float = 0.0
     mids: bytearray = field(default_factory=lambda: bytearray(8 * _MIDS))  # by slice % _MIDS
-    orders: float = 0.0  # usual orders in ten seconds
+    orders: float = 0.0  # usual orders in ten seconds, and their usual square
+    square: float = 0.0
     move: float = 0.0  # usual absolute move of 60 s
     known: float = 0.0  # weight behind the two
     active: float = 0.0  # share of slices with trades, and its weight
@@ -87,6 +88,8 @@ class Pump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Up is a `pump`, down a `dump`, by the same rule. The floors are `move_pct` and `orders`, or
     `moves` times the mean absolute move and `crowd` times the mean orders of the last hours, where
     those are more: in a liquid market twenty orders are nothing, in a wild one 3 % is nothing.
+    Orders never need to be more than `crowd` standard deviations above their mean: steady dust
+    raises the mean, and must not hide what comes on top of it.
 
     p is the share of all five-second slices, those without trades included, that were as strong;
     score = -log10 p. It is told when S passes `strength`, again when it has grown by `step`, and
@@ -184,7 +187,10 @@ class Pump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _measure(self, state: PumpState, move: float, orders: float) -> Burst:
         known = state.known or 1.0
         move_floor = max(0.01 * self.move_pct, self.moves * state.move / known)
-        orders_floor = max(self.orders, self.crowd * state.orders / known)
+        usual = state.orders / known
+        scatter = sqrt(max(state.square / known - usual * usual, 0.0))
+        crowd = min(self.crowd * usual, usual + self.crowd * scatter)
+        orders_floor = max(self.orders, crowd)
         size = abs(move)
         strength = sqrt(size / move_floor * orders / orders_floor) if size >= _MOVE_LEAST else 0.0
         return Burst(strength, move, orders, move_floor, orders_floor)
@@ -298,14 +304,16 @@ def _advance(state: PumpState, slice_: int, passed: int, sample: Sample) -> None
 
 
 def _learn(state: PumpState, burst: Burst, strength: float, passed: int, orders: int) -> None:
-    """What is usual: means over time, in which empty slices count as such. What is more than its
-    floor counts as that, so that a burst does not pass for usual while it lasts."""
+    """What is usual: means over time, in which empty slices count as such. What is more than twice
+    its floor counts as that, so that a burst does not pass for usual while it lasts."""
     left = _USUAL_KEPT**passed
     new = 1.0 - _USUAL_KEPT
     state.known = left * state.known + 1.0 - left
     # An order belongs to two ten seconds: those that end with its slice and with the next one.
-    state.orders = left * state.orders + new * min(2.0 * orders, burst.orders_floor)
-    state.move = left * state.move + new * min(abs(burst.move), burst.move_floor)
+    crowd = min(2.0 * orders, 2.0 * burst.orders_floor)
+    state.orders = left * state.orders + new * crowd
+    state.square = left * state.square + new * crowd * crowd
+    state.move = left * state.move + new * min(abs(burst.move), 2.0 * burst.move_floor)
     left = _SHARE_KEPT**passed
     state.active_known = left * state.active_known + 1.0 - left
     state.active *= left
