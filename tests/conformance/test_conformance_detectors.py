@@ -16,12 +16,18 @@ from tapewatch.model.outputs import Observation
 from tapewatch.testing.conformance import check_detector
 
 GROUP = "tapewatch.detectors"
+_PAIR = ("kraken:BTC/USD", "kraken:ETH/USD")  # the instruments of the suite's own stream
+# What a detector must be told before it does anything.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "divergence": {"pairs": (_PAIR,)},
+    "sum_arb": {"sets": (_PAIR,)},
+}
 
 
 @pytest.mark.parametrize("name", sorted(importlib.metadata.entry_points(group=GROUP).names))
 def test_registered_detector(name: str) -> None:
     (entry,) = importlib.metadata.entry_points(group=GROUP, name=name)
-    detector = entry.load()()
+    detector = entry.load()(**SETTINGS.get(name, {}))
     assert detector.name == name
     check_detector(detector)
 
