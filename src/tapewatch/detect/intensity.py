@@ -25,7 +25,8 @@ HALF_LIFE_S: Final = 3600.0  # of mean and scatter
 SHARE_S: Final = 86_400.0  # half-life of the share of stretches with trades
 BINS: Final = 48  # half-hours of a day
 _BIN_NS: Final = 1800 * NS_PER_S
-_PROFILED_NS: Final = 2 * 86_400 * NS_PER_S  # from then on the time of day counts
+_DAY_NS: Final = 86_400 * NS_PER_S
+_PROFILED_NS: Final = 2 * _DAY_NS  # from then on the time of day counts
 _DAY_WEIGHT: Final = 0.3  # of the newest day in the profile: about three days
 _PRIOR: Final = 0.5  # days of an even profile, so that one odd half-hour is not taken at its word
 _PLAIN: Final = 1.5  # standard deviations; nearer counts are no surprise and cost nothing
@@ -144,7 +145,7 @@ class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def _blend(state: IntensityState, cells: "memoryview[float]", cell: int, mean: float) -> None:
-    young = state.last_ns - state.since_ns < _PROFILED_NS // 2
+    young = state.last_ns - state.since_ns < _DAY_NS
     cells[cell] = mean if young else (1.0 - _DAY_WEIGHT) * cells[cell] + _DAY_WEIGHT * mean
 
 
@@ -153,7 +154,8 @@ def _factor(state: IntensityState, at: int) -> float:
     if state.overall <= 0.0 or at - state.since_ns < _PROFILED_NS:
         return 1.0
     usual: float = memoryview(state.profile).cast("f")[at // _BIN_NS % BINS]
-    return (usual / state.overall + _PRIOR) / (1.0 + _PRIOR)
+    days = min((at - state.since_ns) / _DAY_NS, 1.0 / _DAY_WEIGHT)
+    return (days * usual / state.overall + _PRIOR) / (days + _PRIOR)
 
 
 def _days(state: IntensityState) -> float:
@@ -240,17 +242,17 @@ def _observation(
 
 
 def _edge(state: IntensityState, law: tuple[float, float, float], *, up: bool) -> float:
-    """The count at which it would not have fired, by bisection between expected and observed."""
+    """The count at which it would not have fired: too little of a surprise, or too little."""
     count, expected, size = law
     share = state.active / state.active_known if state.active_known else 1.0
     needed = magnitude_at(state.tail, min(1.0, 10.0**-LINE / share))
-    near, far = expected, count
+    plain = _PLAIN * sqrt(expected + expected * expected / size)
+    near, far = expected + (plain if up else -plain), count
     for _ in range(24):
         middle = 0.5 * (near + far)
         tails = negbin_tails(middle, expected, size)
-        surprise = -log(max(tails[1 if up else 0], P_LEAST))
-        if surprise < needed:
+        if -log(max(tails[1 if up else 0], P_LEAST)) < needed:
             near = middle
         else:
             far = middle
-    return far
+    return max(far, expected + _BURST, _TIMES * expected) if up else min(far, expected / _TIMES)
