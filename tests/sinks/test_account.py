@@ -41,6 +41,8 @@ SUMMARY = SummaryView(
     lost_s=5.1,
     reconnects=3,
     alerts=8,
+    alarms=5,
+    alarms_per_day=6.0,
     suppressed={"ALREADY_SHOWN": 12, "STALE_DATA": 1},
     biggest="#3 11:42:19 price 86000 is 9 standard deviations below its mean",
     files=(FileSize("raw", "x", 15_938_355), FileSize("tape", "y", 1_153_434)),
@@ -73,6 +75,10 @@ def test_the_status_line() -> None:
 
 
 def test_one_is_not_many() -> None:
+    line = status_line(replace(STATUS, alarms=9, alarms_per_day=6.0, elapsed_s=2 * 86_400.0))
+    assert " · 4.5 of 6 alarms a day · " in line
+    young = status_line(replace(STATUS, alarms=3, alarms_per_day=6.0, elapsed_s=3_600.0))
+    assert " · 3 of 6 alarms a day · " in young
     assert "· 1 trade · 1 alert ·" in status_line(replace(STATUS, trades=1, alerts=1))
 
 
@@ -115,7 +121,7 @@ def test_the_summary() -> None:
     assert summary(SUMMARY) == [
         "Session session_1763717220   4 h 00 m, stopped by you",
         "  data      45,623 trades, coverage 99.96 % (2 gaps, 5.1 s), 3 reconnects",
-        "  alerts    8 shown, 13 held back",
+        "  alerts    8 shown, 13 held back, 5 of 6 alarms a day",
         "            12 ALREADY_SHOWN",
         "            1 STALE_DATA",
         "  biggest   #3 11:42:19 price 86000 is 9 standard deviations below its mean",

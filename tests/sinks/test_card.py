@@ -34,7 +34,12 @@ ALERT = Alert(
     flip=86790.0,
     contributions=(Contribution("price", 8.41), Contribution("volume", -2.2)),
     baseline_count=3600,
-    data_verdict=DataVerdict("complete", lag_ms=41.0),
+    data_verdict=DataVerdict("complete", lag_ms=41.0, book="thin", other_venue="agrees"),
+    sigma=8.41,
+    deviation=90.3,
+    deviation_unit="bps",
+    alarms_per_day=6.0,
+    realised_per_day=1.25,
     reason="price 87412.3 is 8.4 standard deviations above its mean 86630 of the last 1 h 00 m",
     evidence={"seq": 1234},
 )
@@ -53,10 +58,11 @@ def test_the_card_to_the_word() -> None:
         "   id       a-7Q4K",
         "   market   last trade 87,400.1",
         "   found    87,412.3   expected 86,540 … 86,720   (flip point 86,790)",
+        "   odd      +90.3 bps · 8.41 sigma",
         "   score    8.41 against a line of 3 (zscore) · p = 4e-06",
         "   because  price +8.41  volume -2.2",
-        "   trust    feed complete, lag 41 ms",
-        "   evidence tape record 1,234 · baseline of 3,600",
+        "   trust    feed complete, lag 41 ms · book thin · the other venue agrees",
+        "   evidence tape record 1,234 · baseline of 3,600 · 1.2 of 6 alarms a day",
     ]
 
 

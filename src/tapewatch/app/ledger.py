@@ -37,6 +37,7 @@ class Ledger(Struct):
     faults: dict[str, int] = field(default_factory=dict)
     suppressed: dict[str, int] = field(default_factory=dict)
     alerts: int = 0
+    alarms: int = 0  # alerts of severity warn and above
     reports: int = 0
     reports_held: int = 0
     connects: int = 0
@@ -56,6 +57,7 @@ class Ledger(Struct):
                 self._fault(output)
             case Alert():
                 self.alerts += 1
+                self.alarms += output.severity != "info"
                 self.last_alert = output
                 if self.biggest is None or _weight(output) > _weight(self.biggest):
                     self.biggest = output

@@ -239,7 +239,10 @@ class Watch:
         path = self.config.kill_switch.path
         order = read(path)
         kill = "cannot be read: treated as on" if order is None else "on" if order.active else "off"
+        gate = self.config.gate
+        budget = f"at most {gate.budget.alarms_per_day:g} alarms a day (profile: {gate.profile})"
         return [
+            Step("ok", "budget", budget),
             Step("wait", "warm-up", "a detector is silent until its baseline is ready"),
             Step("ok", "alerts", ", ".join(worker.sink.name for worker in live.workers)),
             Step("ok", "recording", f"{self.folder / TAPE}"),
@@ -284,6 +287,8 @@ class Watch:
             elapsed_s=self.ledger.elapsed_s(now),
             trades=live.engine.counts.get("Trade", 0),
             alerts=self.ledger.alerts,
+            alarms=self.ledger.alarms,
+            alarms_per_day=self.config.gate.budget.alarms_per_day,
             coverage=self.ledger.coverage(now),
             age_s=(now - self._heard_ns) / NS_PER_S if self._heard_ns else None,
             lag_ms=None if self._lag_ns is None else self._lag_ns / NS_PER_MS,
@@ -310,6 +315,8 @@ class Watch:
             lost_s=self.ledger.lost_s(now),
             reconnects=self.ledger.reconnects,
             alerts=self.ledger.alerts,
+            alarms=self.ledger.alarms,
+            alarms_per_day=self.config.gate.budget.alarms_per_day,
             suppressed=self.ledger.suppressed,
             biggest=f"{biggest.instrument} {biggest.reason}" if biggest else "",
             files=(tape, *_sizes(parts.files)),

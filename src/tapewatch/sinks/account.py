@@ -42,6 +42,8 @@ class StatusView(Struct, frozen=True, kw_only=True):
     alerts: int
     coverage: float
     age_s: float | None
+    alarms: int = 0  # alerts of severity warn and above
+    alarms_per_day: float | None = None  # the budget
     lag_ms: float | None = None
     suppressed: int = 0
     disk_free: int | None = None
@@ -78,6 +80,7 @@ def status_line(view: StatusView) -> str:
         duration_text(view.elapsed_s),
         counted(view.trades, "trade"),
         counted(view.alerts, "alert"),
+        *_budget(view.alarms, view.alarms_per_day, view.elapsed_s),
         f"coverage {coverage_text(view.coverage)}",
     ]
     if view.lag_ms is not None:
@@ -87,6 +90,15 @@ def status_line(view: StatusView) -> str:
     if view.kill_switch != "off":
         parts.append(f"KILL SWITCH {clean(view.kill_switch).upper()}")
     return " · ".join(parts)
+
+
+def _budget(alarms: int, per_day: float | None, elapsed_s: float) -> list[str]:
+    """The alarms of a session beside what was asked for. Within the first day their number so far
+    stands for the rate: three in an hour are not 72 a day."""
+    if per_day is None:
+        return []
+    rate = alarms / max(1.0, elapsed_s / 86_400.0)
+    return [f"{rate:.2g} of {per_day:g} alarms a day"]
 
 
 def status_block(view: StatusView) -> list[str]:
@@ -124,6 +136,8 @@ class SummaryView(Struct, frozen=True, kw_only=True):
     lost_s: float
     reconnects: int
     alerts: int
+    alarms: int = 0  # of them of severity warn and above
+    alarms_per_day: float | None = None
     suppressed: dict[str, int] = {}
     biggest: str = ""
     files: tuple[FileSize, ...] = ()
@@ -145,7 +159,16 @@ def summary(view: SummaryView) -> list[str]:
             "data",
             f"{counted(view.trades, 'trade')}, {coverage}, {counted(view.reconnects, 'reconnect')}",
         ),
-        ("alerts", f"{view.alerts:,} shown" + (f", {held:,} held back" if held else "")),
+        (
+            "alerts",
+            ", ".join(
+                [
+                    f"{view.alerts:,} shown",
+                    *([f"{held:,} held back"] if held else []),
+                    *_budget(view.alarms, view.alarms_per_day, view.elapsed_s),
+                ]
+            ),
+        ),
         *(
             ("", f"{count:,} {clean(reason, 40)}")
             for reason, count in sorted(view.suppressed.items())

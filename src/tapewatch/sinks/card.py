@@ -42,6 +42,7 @@ def card(
         ("id", clean(alert.id, 40)),
         ("market", f"last trade {number(last_price)}" if last_price else ""),
         ("found", _found(alert)),
+        ("odd", _odd(alert)),
         ("score", _score(alert)),
         ("because", _because(alert)),
         ("trust", _trust(alert)),
@@ -106,6 +107,18 @@ def _about(value: float) -> str:
     return number(value, 7)
 
 
+def _odd(alert: Alert) -> str:
+    """How far off it is: in the market's own units, and in those of its usual movement."""
+    parts = []
+    if alert.deviation is not None:
+        parts.append(f"{alert.deviation:+.3g} {clean(alert.deviation_unit, 16)}".rstrip())
+    if alert.sigma is not None:
+        parts.append(f"{abs(alert.sigma):.3g} sigma")
+    if isinstance(alert.p_persist, float):
+        parts.append(f"lasts a minute with probability {alert.p_persist:.2f}")
+    return " · ".join(parts)
+
+
 def _score(alert: Alert) -> str:
     text = f"{alert.score:.4g} against a line of {alert.line:.4g} ({clean(alert.detector, 32)})"
     if alert.p is not None:
@@ -137,13 +150,20 @@ def _trust(alert: Alert) -> str:
         "gap": f"a gap {verdict.gap_before_s or 0.0:.0f} s ago",
         "stale": "the feed is stale",
     }[verdict.feed]
-    if verdict.lag_ms is None or not _of_an_event(alert):
-        return text
-    return f"{text}, lag {verdict.lag_ms:,.0f} ms"
+    if verdict.lag_ms is not None and _of_an_event(alert):
+        text += f", lag {verdict.lag_ms:,.0f} ms"
+    if verdict.book is not None:
+        text += f" · book {verdict.book}"
+    if verdict.other_venue is not None:
+        text += f" · the other venue {verdict.other_venue}"
+    return text
 
 
 def _evidence(alert: Alert) -> str:
     record = alert.evidence.get("seq")
     place = f"tape record {record:,}" if isinstance(record, int) else ""
     base = f"baseline of {alert.baseline_count:,}" if alert.baseline_count else ""
-    return " · ".join(part for part in (place, base) if part)
+    budget = ""
+    if alert.alarms_per_day is not None and alert.realised_per_day is not None:
+        budget = f"{alert.realised_per_day:.2g} of {alert.alarms_per_day:g} alarms a day"
+    return " · ".join(part for part in (place, base, budget) if part)
