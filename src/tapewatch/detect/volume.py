@@ -144,9 +144,10 @@ def _tail(state: VolumeState, kind: Kind) -> Tail:
 def _residual(state: VolumeState, line: Line, amount: float, x: float) -> Residual:
     variance = state.xx - state.x * state.x
     slope = (line.xy - state.x * line.y) / variance if variance > _ALIKE else 0.0
-    expected = line.y + slope * (x - state.x)
+    level = log(min(amount, SAMPLE_MAX))
+    expected = line.y + slope * (x - state.x) if state.samples else level
     scatter = max(sqrt(line.square), _SCATTER)
-    deviation = log(min(amount, SAMPLE_MAX)) - expected
+    deviation = level - expected
     return Residual(amount, exp(min(max(expected, -700.0), 700.0)), scatter, deviation / scatter)
 
 
