@@ -34,6 +34,7 @@ class CrossedState(Struct):
     ask: float = 0.0
     told: bool = False
     told_ns: int = 0  # the last time
+    due_ns: int = 0  # when a timer is wanted, 0: never
 
 
 class Crossed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,17 +87,20 @@ class Crossed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         # Also when this very message heals it: the book was crossed until now.
         told = self._told(state, event.ts_recv)
         _note(state, bid, ask, event.ts_recv, mirror=mirror)
+        if not state.told:
+            since = _since(state)
+            state.due_ns = since and since + int(self.after_s * NS_PER_S)
         return told
 
     def _told(self, state: CrossedState, now: int) -> Observation | None:
-        if state.told or not (state.own_ns or state.mirror_ns):
+        since = _since(state)
+        if state.told or not since:
             return None
-        since = min(ns for ns in (state.own_ns, state.mirror_ns) if ns)
         age_s = (now - since) / NS_PER_S
         if age_s < self.after_s:
             return None
         again = 0 < state.told_ns <= now < state.told_ns + AGAIN_NS
-        state.told, state.told_ns = True, now
+        state.told, state.told_ns, state.due_ns = True, now, 0
         word = ("locked" if state.bid == state.ask else "crossed") + " again" * again
         return Observation(
             detector=self.name,
@@ -120,6 +124,11 @@ class Crossed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+def _since(state: CrossedState) -> int:
+    """When the first of the books that are crossed now became so; 0: none is."""
+    return min(state.own_ns or state.mirror_ns, state.mirror_ns or state.own_ns)
+
+
 def _note(state: CrossedState, bid: float, ask: float, now: int, *, mirror: bool) -> None:
     """Since when which book is crossed, after a message; both prices 0: it is not."""
     if bid:
@@ -141,5 +150,5 @@ def _voids(state: CrossedState, event: Event) -> bool:
 
 
 def _forget(state: CrossedState) -> None:
-    state.own_ns = state.mirror_ns = 0
+    state.own_ns = state.mirror_ns = state.due_ns = 0
     state.told = False

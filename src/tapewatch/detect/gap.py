@@ -29,8 +29,11 @@ HALF_LIFE: Final = 60.0  # gaps after which one counts half in the usual gap
 CLIP: Final = 10.0  # a longer gap enters the usual one as so many of it: an outage is not usual
 KNOWN: Final = 50  # gaps before which nothing is called usual
 MANY: Final = 5.0  # until the record can speak: so many times what one gap in a hundred exceeds
+MIN_GAPS: Final = 20.0  # a silence shorter than so many mean gaps of the last hour is no matter
+SLOW_S: Final = 1800.0  # half-life of that mean: a burst of a minute is not how a stream is
 SLICE_S: Final = 5.0  # p is that of a slice of five seconds, as elsewhere
 TELL: Final = 3.0  # decades from which a silence is told
+LOOK: Final = 0.02  # of its length: so long until a silence is looked at again
 HIGH_S: Final = 600.0  # what is silent for so long has most likely failed
 SCORE_MAX: Final = 300.0
 _MARKET: Final = (Trade, Quote, Book)
@@ -51,6 +54,8 @@ class GapState(Struct):
     block_ns: int = 0  # where they began
     price: float = 0.0  # the last one, 0.0: unknown
     usual_s: float = 0.0
+    slow_n: float = 0.0  # gaps of about the last hour, and their time
+    slow_s: float = 0.0
     bar_s: float = 0.0  # interval of bars, 0.0: the stream has messages
     tail: Tail = field(default_factory=Tail)  # of gaps in units of the usual one
     restart_ns: int = 0  # a link or a venue came back: silence counts from here
@@ -59,6 +64,7 @@ class GapState(Struct):
     told_severity: Severity = "info"
     link_down: bool = False
     halted: bool = False
+    due_ns: int = 0  # when a timer is wanted; it may be early, since messages do not move it
 
 
 class Silence(Struct, frozen=True):
@@ -74,13 +80,15 @@ class Silence(Struct, frozen=True):
 class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """P(gap / usual gap >= silence / usual gap), by the record of this stream's own gaps.
 
-    `min_s` (of messages) and `min_bars`: a shorter silence does not matter. The usual gap is an
+    `min_s` (or twenty mean gaps of the last hour, if that is longer) and, of bars, `min_bars`: a
+    shorter silence does not matter. The usual gap is an
     exponentially weighted mean (half-life 60 gaps, each cut at ten times the mean). p is that of a
     slice of five seconds: of a fast stream, the p of one gap times the gaps in it. Until the record
     can speak, a rule: five times what one gap in a hundred exceeds, after 50 gaps. Only a stream
-    that flows can warn: usual gap below `flowing_s`, or below two bars. From ten minutes on it is
-    high. While the link is down the silence is the link's, and a note; while the venue has halted
-    trading there is none. A silence is told once, again when it rises to high, and when it ends.
+    that flows can warn: mean gap of the last hour below `flowing_s`, usual gap below two bars. From
+    ten minutes on it is high. While the link is down the silence is the link's, and a note; while
+    the venue has halted trading there is none. A silence is told once, again when it rises to high,
+    and when it ends.
 
     `told_s`: every silence of that length is noted, whatever the record says; 0: none is.
     `unknown_s`: the same before 50 gaps are known.
@@ -147,10 +155,27 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         elif isinstance(event, Link):
             if event.source == state.source:
                 state.link_down = event.state == "down"
-                state.restart_ns = event.ts_recv
+                self._restart(state, event.ts_recv)
         elif isinstance(event, Status):
-            _on_status(state, event)
+            self._on_status(state, event)
         return found
+
+    def _on_status(self, state: GapState, status: Status) -> None:
+        """A halt of this instrument, or of its whole source."""
+        if status.instrument != state.key and (status.instrument or status.source != state.source):
+            return
+        if status.kind == "halted":
+            state.halted = True
+        elif status.kind == "online" and state.halted:
+            state.halted = False
+            self._restart(state, status.ts_recv)
+
+    def _restart(self, state: GapState, now: int) -> None:
+        """Silence counts from here; one that was told has not ended, and is told anew."""
+        state.restart_ns = now
+        state.told_score, state.told_severity = 0.0, "info"
+        if state.last_ns:
+            state.due_ns = now + self._least_ns(state)
 
     def _on_message(self, state: GapState, event: Event, now: int) -> Observation | None:
         """A gap that is recorded by itself, or ends a silence that was told."""
@@ -161,14 +186,42 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if state.last_ns:
             _record(state, gap_s)
         state.last_ns = state.block_ns = now
+        state.due_ns = now + self._least_ns(state)
         return ended
 
     def _on_timer(self, state: GapState, now: int) -> Observation | None:
-        since = max(state.last_ns, state.restart_ns)
-        length_s = (now - since) / NS_PER_S
-        least_s = self.min_bars * state.bar_s or self.min_s
-        if length_s < least_s or not state.last_ns or state.halted:
+        if not state.last_ns or state.halted:
+            state.due_ns = 0
             return None
+        since = max(state.last_ns, state.restart_ns)
+        least_ns = self._least_ns(state)
+        if now < since + least_ns:
+            state.due_ns = since + least_ns
+            return None
+        length_s = (now - since) / NS_PER_S
+        found = self._judge(state, now, length_s)
+        state.due_ns = self._next(state, since, now, length_s)
+        return found
+
+    def _least_ns(self, state: GapState) -> int:
+        """A shorter silence does not matter."""
+        least_s = self.min_bars * state.bar_s
+        if not least_s:
+            mean_s = state.slow_s / state.slow_n if state.slow_n else 0.0
+            least_s = min(max(self.min_s, MIN_GAPS * mean_s), self.told_s or HIGH_S)
+        return int(least_s * NS_PER_S)
+
+    def _next(self, state: GapState, since: int, now: int, length_s: float) -> int:
+        """When a silence that lasts is looked at again: the longer it is, the seldomer, but on the
+        second where a limit is known."""
+        known = (self.told_s, self.unknown_s, HIGH_S)
+        limits = [since + int(limit_s * NS_PER_S) for limit_s in known if limit_s > length_s]
+        if state.told_severity == "high" or (length_s > HIGH_S and state.told_s):
+            return 0
+        return min([now + int(max(1.0, LOOK * length_s) * NS_PER_S), *limits])
+
+    def _judge(self, state: GapState, now: int, length_s: float) -> Observation | None:
+        """Is a silence to be told, or told again?"""
         seen = self._rarity(state, length_s)
         severity: Severity = "info"
         known = state.tail.seen >= KNOWN and self._flows(state)
@@ -177,9 +230,8 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if seen.score < (TELL if seen.p is not None else seen.line):
             if not 0.0 < self.told_s <= length_s:
                 return None
-            seen = Silence(
-                length_s / self.told_s, 1.0, None, extrapolated=False, limit_s=self.told_s
-            )
+            score = length_s / self.told_s
+            seen = Silence(score, 1.0, None, extrapolated=False, limit_s=self.told_s)
         worse = SEVERITIES.index(severity) > SEVERITIES.index(state.told_severity)
         reached = state.told_score < seen.line <= seen.score
         if state.told_s and not (worse or reached):
@@ -189,7 +241,9 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self._silent(state, now, length_s, seen, severity)
 
     def _flows(self, state: GapState) -> bool:
-        return 0.0 < state.usual_s <= (2.0 * state.bar_s or self.flowing_s)
+        if state.bar_s:
+            return 0.0 < state.usual_s <= 2.0 * state.bar_s
+        return 0.0 < state.slow_s <= self.flowing_s * state.slow_n
 
     def _rarity(self, state: GapState, length_s: float) -> Silence:
         """How odd a silence of so many seconds is."""
@@ -276,7 +330,9 @@ def _record(state: GapState, gap_s: float) -> None:
         state.usual_s = gap_s
         return
     learn(state.tail, gap_s / usual_s)
-    state.usual_s += (min(gap_s, CLIP * usual_s) - usual_s) * (1.0 - 0.5 ** (1.0 / HALF_LIFE))
+    cut_s = min(gap_s, CLIP * usual_s)
+    state.usual_s += (cut_s - usual_s) * (1.0 - 0.5 ** (1.0 / HALF_LIFE))
+    _slowly(state, 1, min(gap_s, CLIP * max(usual_s, state.slow_s / max(state.slow_n, 1.0))))
     if state.bar_s or state.tail.seen < QUICK_FROM:
         state.quick_ns = 0
         return
@@ -293,18 +349,15 @@ def _flush(state: GapState) -> None:
     kept = 0.5 ** (short / HALF_LIFE)
     state.usual_s = kept * state.usual_s + (1.0 - kept) * mean_s
     learn_least(state.tail, short)
+    _slowly(state, short, mean_s * short)
     state.short, state.block_ns = 0, state.last_ns
 
 
-def _on_status(state: GapState, status: Status) -> None:
-    """A halt of this instrument, or of its whole source."""
-    if status.instrument != state.key and (status.instrument or status.source != state.source):
-        return
-    if status.kind == "halted":
-        state.halted = True
-    elif status.kind == "online" and state.halted:
-        state.halted = False
-        state.restart_ns = status.ts_recv
+def _slowly(state: GapState, gaps: int, lasted_s: float) -> None:
+    """The mean gap of about the last hour takes in some more of them."""
+    kept = 0.5 ** (lasted_s / SLOW_S)
+    state.slow_n = kept * state.slow_n + gaps
+    state.slow_s = kept * state.slow_s + lasted_s
 
 
 def _price(event: Event) -> float:

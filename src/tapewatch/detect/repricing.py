@@ -29,6 +29,7 @@ from tapewatch.detect.repricing_state import (
     settle,
     spread_limit,
 )
+from tapewatch.kernels.prices import SETTLED_NS
 from tapewatch.kernels.tails import p_value, ready
 from tapewatch.model.events import Book, Event
 from tapewatch.model.inputs import Link, Timer
@@ -96,23 +97,27 @@ class Repricing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if isinstance(event, Link):
             if event.source == state.source:
                 forget(state, now)
+                state.due_ns = _due(state)
             return None
         limit = spread_limit(state, self.spread, self.spread_usual)
         told = self._forecast(state, limit, now)
-        settle(state, limit, now)
-        self._judge(state)
+        self._settle(state, limit, now)
         if isinstance(event, Book):
             apply(state, event, now)
-            settle(state, limit, now)  # a level that was there before may now be the best
-            self._judge(state)
+            self._settle(state, limit, now)  # an old level may now be the best
             self._watch(state, now)
         if told is None and state.move is not None:
             told, state.move = self._moved(state, state.move, now), None
+        state.due_ns = _due(state)
         return told
 
     def _floor(self, state: RepricingState, price: float) -> float:
         """The least move that matters."""
         return self.jump if state.bounded else max(self.jump_share * price, 1e-300)
+
+    def _settle(self, state: RepricingState, limit: float, now: int) -> None:
+        for _ in settle(state, limit, now):
+            self._judge(state)
 
     def _judge(self, state: RepricingState) -> None:
         """Has the settled price moved?"""
@@ -153,8 +158,7 @@ class Repricing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if swing is None or now < swing.at + WAIT_NS:
             return None
         state.swing = None
-        settle(state, limit, swing.at + WAIT_NS)
-        self._judge(state)
+        self._settle(state, limit, swing.at + WAIT_NS)
         price, tight = _expected(state, limit, swing.base)
         floor = self._floor(state, swing.base)
         scale = (OPEN_TIGHT if tight else OPEN_PULLED) * floor
@@ -168,7 +172,7 @@ class Repricing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             instrument=state.key,
             cause="price_jump",
             ts_event=swing.at,
-            score=min(SCORE_MAX, swing.peak / floor),
+            score=min(SCORE_MAX, max(1.0, swing.peak / floor)),  # also when 0.1 is 0.0999..
             line=1.0,
             severity="info",
             onset_ns=swing.at,
@@ -207,7 +211,7 @@ class Repricing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             instrument=state.key,
             cause="price_jump",
             ts_event=move.at,
-            score=min(SCORE_MAX, abs(size) / floor),
+            score=min(SCORE_MAX, max(1.0, abs(size) / floor)),
             line=1.0,
             severity="info" if move.silent_s else "warn",
             onset_ns=move.at,
@@ -232,6 +236,19 @@ class Repricing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"repriced from {move.base:.4g} to {move.price:.4g} within 5 s{after}{held}{rare}"
             ),
         )
+
+
+def _due(state: RepricingState) -> int:
+    """When the next quote comes of age, a forecast or a sample is due, or something waits to be
+    told; 0 for an idle market."""
+    times = [born + SETTLED_NS for born in state.young.values()]
+    if state.move is not None:
+        times.append(state.now_ns + 1)
+    if state.swing is not None:
+        times.append(state.swing.at + WAIT_NS)
+    if state.now_ns < state.message_ns + APART_NS:
+        times.append(max(state.sampled_ns, state.now_ns // BACK_NS * BACK_NS) + BACK_NS)
+    return min(times, default=0)
 
 
 def persists(gone: float, peak: float, scale: float) -> float:

@@ -4,6 +4,7 @@ A level counts once it has been there for `SETTLED_NS` without interruption. Onl
 need a time of birth; all others are old enough.
 """
 
+from collections.abc import Iterator
 from math import log
 from typing import Final
 
@@ -71,6 +72,7 @@ class RepricingState(Struct):
     silence_s: float = 0.0  # length of the silence that ended then
     swing: Swing | None = None
     move: Move | None = None
+    due_ns: int = 0  # when a timer is wanted, 0: never
     next_swing_ns: int = 0
     next_move_ns: int = 0
     sampled_ns: int = 0
@@ -111,8 +113,9 @@ def before(steps: list[Step], at: int) -> Step | None:
     return None
 
 
-def settle(state: RepricingState, limit: float, now: int) -> None:
-    """Let quotes come of age up to `now`, and sample the settled price on the way."""
+def settle(state: RepricingState, limit: float, now: int) -> Iterator[None]:
+    """Let quotes come of age up to `now`, one moment after the other, and sample the settled price
+    on the way."""
     if now < state.now_ns:
         return
     young = state.young
@@ -124,9 +127,11 @@ def settle(state: RepricingState, limit: float, now: int) -> None:
         for key in [key for key, born in young.items() if born + SETTLED_NS <= due]:
             del young[key]
         _price(state, limit, due)
+        yield
     _advance(state, now)
     _price(state, limit, now)
     state.now_ns = now
+    yield
 
 
 def apply(state: RepricingState, book: Book, now: int) -> None:
@@ -200,7 +205,8 @@ def _price(state: RepricingState, limit: float, at: int) -> None:
 
 def _advance(state: RepricingState, now: int) -> None:
     """Sample the settled price on the grid of 5 s, score and learn its move."""
-    if not state.prices or now - state.sampled_ns < BACK_NS:
+    idle = now >= state.message_ns + int(SILENCE_S * NS_PER_S)
+    if idle or not state.prices or now - state.sampled_ns < BACK_NS:
         return
     x = _scaled(state, state.prices[-1][1])
     elapsed = now - state.sampled_ns

@@ -153,6 +153,8 @@ def _candidate(gate: Gate, state: GateState, item: Candidate, line: float) -> It
     seen, now = item.seen, item.now
     group = GROUPS.get(seen.cause)
     kind = "" if group else ",".join((seen.kind, *seen.accounts))
+    if seen.p_persist is not None:  # a forecast is a line of its own: it can be right or wrong
+        group, kind = None, f"{seen.kind}@{seen.onset_ns}"
     key = f"{seen.instrument}|{group or seen.cause}|{kind}"
     word = severity(seen, line)
     incident = state.incidents.get(key)
