@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "import": ("importing:import_", "Make a tape from files of trades, bars or raw frames."),
     "replay": ("replay:replay", "Run a tape or session again: same inputs, same alerts."),
     "evaluate": ("evaluate:evaluate", "Run the detectors over labelled data, and score them."),
+    "tune": ("tune:tune", "Would it have fired? A session at other settings."),
     "session": ("session:session", "Sessions on this machine: list, show, verify, export."),
     "config": ("config:config", "Settings: init, check, show, schema."),
     "killswitch": ("killswitch:killswitch", "Stop all alerts and reports: on, off, status."),

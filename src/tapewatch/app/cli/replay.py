@@ -48,7 +48,7 @@ def replay(
         raise ConfigError("needs --set: there is nothing to compare with", "--diff")
     pace = _pace(speed)
     shell = output.current()
-    path = _tape(tape)
+    path = tape_path(tape)
     recorded = work.configured(path)
     changed = work.configured(path, [set_option(text) for text in changes])
     if diff:
@@ -78,7 +78,7 @@ def _pace(speed: str) -> float:
     return pace
 
 
-def _tape(name: str) -> pathlib.Path:
+def tape_path(name: str) -> pathlib.Path:
     """A tape file, a folder of segments, or the tape of a session."""
     from tapewatch.app.session import TAPE, find  # noqa: PLC0415  --help stays quick
 
