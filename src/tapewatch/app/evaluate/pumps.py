@@ -52,7 +52,7 @@ def evaluate(
 
     Writes `<out>/<stem>.alerts.ndjson` for every file. Raises `ConfigError`.
     """
-    labels = list(_labels(data))
+    labels = list(read_labels(data))
     said: dict[str, list[Alert]] = {}
     for label in labels:
         stem = pathlib.PurePath(label.file).stem
@@ -109,7 +109,7 @@ def _alerts(file: pathlib.Path, symbol: str, changes: Sequence[Setting]) -> Iter
         raise ConfigError(f"{file.name} has no usable row{told}")
 
 
-def _labels(data: pathlib.Path) -> Iterator[Label]:
+def read_labels(data: pathlib.Path) -> Iterator[Label]:
     """Rows of `labels.csv`. Raises `ConfigError` naming what is wrong with one."""
 
     def complain(number: int, what: str) -> None:
