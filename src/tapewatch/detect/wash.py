@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta, Struct
 
 from tapewatch.detect.base import LINE, TOLD
-from tapewatch.detect.wash_memory import Account, WashState, learn
-from tapewatch.detect.wash_rings import Ring, is_trading, rings
+from tapewatch.detect.wash_memory import Account, Ring, WashState, learn
+from tapewatch.detect.wash_rings import is_trading, rings, trading
 from tapewatch.kernels.amounts import first_digits
 from tapewatch.model.events import Event, Trade
 from tapewatch.model.inputs import Timer
@@ -43,7 +43,8 @@ class Wash(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Units: score = decades: a ring as closed as this has a chance of about 10**-score, whenever one
     looks; told from 2 (info), a warning from 3.5. `p` is None: it is a bound under a model of
-    amounts, not a calibrated tail, so it must not compete for the alarm budget. observed = trades among the members, expected = by chance; volumes in quote units.
+    amounts, not a calibrated tail, so it must not compete for the alarm budget. observed = trades
+    among the members, expected = by chance; volumes in quote units.
     Key: the market, that is the instrument without its outcome, since a self-cross can hide in
     complementary outcomes.
     Reference: Sirolly et al. (2025), "Network-Based Detection of Wash Trading" (closed clusters);
@@ -77,57 +78,52 @@ class Wash(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             learn(state, event, int(self.window_s * NS_PER_S))
             now = event.ts_event
         elif isinstance(event, Timer):
-            if not state.stirred and not state.waiting:
-                return None
             now = event.ts_recv
         else:
             return None
         if state.stirred and abs(now - state.judged_ns) >= _BATCH_NS:
-            state.judged_ns, state.stirred = now, False
-            state.waiting = [list(ring.members) for ring in self._news(state)][:_WAITING]
-        return self._tell(state) if state.waiting else None
+            self._judge(state)
+            state.judged_ns = now
+            state.stirred.clear()
+        return self._observation(state, state.waiting.pop(0)) if state.waiting else None
 
-    def _news(self, state: WashState) -> list[Ring]:
-        return [ring for ring in self._all(state) if _is_news(state, ring)]
-
-    def _all(self, state: WashState) -> list[Ring]:
-        """Rings worth a word, then arbitrage."""
+    def _judge(self, state: WashState) -> None:
+        """Put what is news into the queue: rings, then arbitrage."""
         found = [ring for ring in rings(state) if ring.score >= TOLD]
         taken = {member for ring in found for member in ring.members}
-        return found + [
-            _turning(serial, account)
-            for serial, account in state.accounts.items()
-            if account.instant >= _TURNS and is_trading(account) and serial not in taken
+        found += [
+            trading(serial, state.accounts[serial])
+            for serial in state.stirred
+            if serial not in taken
+            and state.accounts[serial].instant >= _TURNS
+            and is_trading(state.accounts[serial])
         ]
-
-    def _tell(self, state: WashState) -> Observation | None:
-        """The first that still holds."""
-        members = tuple(state.waiting.pop(0))
-        for ring in self._all(state):
-            if ring.members == members:
-                for member in members:
+        for ring in found:
+            told = min(state.accounts[member].told for member in ring.members)
+            if told and ring.score <= max(told * _HEAVIER, told + _STEP):
+                continue
+            if len(state.waiting) < _WAITING:
+                for member in ring.members:
                     state.accounts[member].told = ring.score
-                return self._observation(state, ring)
-        return None
+                state.waiting.append(ring)
 
     def _observation(self, state: WashState, ring: Ring) -> Observation:
         accounts = [state.accounts[member] for member in ring.members]
-        trading = len(accounts) == 1 and is_trading(accounts[0])
         share = min(1.0, ring.volume / state.volume) if state.volume > 0.0 else 0.0
         return Observation(
             detector=self.name,
             instrument=state.key,
             cause="wash",
-            kind=_kind(ring, trading=trading),
+            kind=_kind(ring),
             ts_event=ring.last_ns,
             onset_ns=ring.first_ns,
             score=ring.score,
             line=TOLD,
-            severity="info" if trading or ring.score < LINE else "warn",
+            severity="info" if ring.trading or ring.score < LINE else "warn",
             observed=ring.hits,
             expected=ring.expected,
             unit="trades",
-            flip=None if trading else ring.hits * min(1.0, TOLD / ring.score),
+            flip=None if ring.trading else ring.hits * min(1.0, TOLD / ring.score),
             contributions=self._parts(state, ring, share),
             baseline_count=state.trades,
             baseline_age_s=0.0,
@@ -136,7 +132,7 @@ class Wash(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             deviation=ring.volume,
             deviation_unit="quote units",
             accounts=tuple([account.name for account in accounts]),
-            reason=_reason(ring, accounts, share, trading=trading),
+            reason=_reason(ring, accounts, share),
         )
 
     def _parts(self, state: WashState, ring: Ring, share: float) -> tuple[Contribution, ...]:
@@ -152,30 +148,17 @@ class Wash(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(parts)
 
 
-def _is_news(state: WashState, ring: Ring) -> bool:
-    told = min(state.accounts[member].told for member in ring.members)
-    return ring.score > max(told * _HEAVIER, told + _STEP) if told else True
-
-
-def _turning(serial: int, account: Account) -> Ring:
-    turns = account.flat + account.gains
-    return Ring(
-        (serial,), TOLD, turns, account.trades, 0.0, account.turned, 0.0, account.first_turn_ns,
-        account.last_ns,
-    )  # fmt: skip
-
-
-def _kind(ring: Ring, *, trading: bool) -> str:
-    if trading:
+def _kind(ring: Ring) -> str:
+    if ring.trading:
         return "same-second round trips"
     size = len(ring.members)
     return {1: "self-cross", 2: "pair"}.get(size, f"ring of {size}")
 
 
-def _reason(ring: Ring, accounts: list[Account], share: float, *, trading: bool) -> str:
+def _reason(ring: Ring, accounts: list[Account], share: float) -> str:
     names = ", ".join([clean(account.name, 12) for account in accounts[:_SHOWN]])
     names += f" and {len(accounts) - _SHOWN} more" if len(accounts) > _SHOWN else ""
-    if trading:
+    if ring.trading:
         return (
             f"{names} bought and sold back within a minute {ring.hits:,} times and mostly gained:"
             " arbitrage rather than wash trading"

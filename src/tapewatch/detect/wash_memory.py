@@ -21,12 +21,16 @@ RECENT: Final = 256  # trades kept: partners' shares are counted over them
 LOOKED: Final = 64  # opposite ones among them that a trade is compared with
 ACCOUNTS: Final = 1_024  # of one market; with pairs and amounts below 1 MB
 PAIRS: Final = 2_048
+STIRRED: Final = 64  # accounts looked at in one search; the rest when they trade again
 NAME_CHARS: Final = 80  # of an account; an address has 42
 NEAR: Final = 0.03  # |ln| of two amounts beyond which they are not the same amount with noise
 QUICK_NS: Final = 60 * NS_PER_S  # an account that trades back within it made a round trip
 # A round trip that gains more is trading: takers' fees are 0-2 % a side, so that of a wash trade
 # gains nothing.
 GAIN: Final = 0.005
+TURNS_USUAL: Final = 0.005  # share of trades that are flat round trips, before any was seen
+TURNS_LEAST: Final = (0.0025, 0.02)  # ... and at least: second thoughts have a cost, so are common
+TURNS_EACH: Final = 3  # of one account that count for what is usual
 _POOL: Final = 0.4  # a maker of more of the recent trades is a pool or the market's maker: no party
 _BEYOND: Final = 20.0  # recent trades' worth of belief in accounts that were not seen lately
 
@@ -34,8 +38,10 @@ _BEYOND: Final = 20.0  # recent trades' worth of belief in accounts that were no
 class Account(Struct):
     """`trades`: all; among the last `RECENT`: `recent` as taker, `made` as maker.
 
-    Round trips within a minute: `flat` without and `gains` with a gain, `instant` of them within a
-    second, `turned` their amount in quote units. `told`: the score it was last named with.
+    `met`: those that answered, were answered, or have a named other party, with `partners` (in
+    order of appearance). Round trips within a minute: `flat` without and `gains` with a gain,
+    `instant` of them within a second, `turned` their amount in quote units, `turn_gain` the decades
+    by which the flat ones are rare. `told`: the score it was last named with.
     """
 
     name: str
@@ -43,10 +49,13 @@ class Account(Struct):
     trades: int = 0
     recent: int = 0
     made: int = 0
+    met: int = 0
+    partners: list[int] = field(default_factory=list)
     flat: int = 0
     gains: int = 0
     instant: int = 0
     turned: float = 0.0
+    turn_gain: float = 0.0
     first_turn_ns: int = 0
     told: float = 0.0
 
@@ -81,6 +90,23 @@ class Recent(Struct):
     turned: bool = False  # it is part of a round trip already
 
 
+class Ring(Struct, frozen=True):
+    """Accounts that trade among themselves. `score`: decades. `hits` of `trials` trades of the
+    members were made among them, `expected` by chance; `volume` of them in quote units; `net`:
+    share of it that did not come back. `trading`: quick round trips that gain, no ring."""
+
+    members: tuple[int, ...]
+    score: float
+    hits: int
+    trials: int
+    expected: float
+    volume: float
+    net: float
+    first_ns: int
+    last_ns: int
+    trading: bool = False
+
+
 class WashState(Struct):
     """Memory of one market. `serials`: account -> its number, in the order of appearance."""
 
@@ -97,12 +123,12 @@ class WashState(Struct):
     next_serial: int = 0
     trades: int = 0
     volume: float = 0.0  # quote units
-    turns: int = 0  # round trips without a gain, of all accounts
+    turns: list[int] = field(default_factory=lambda: [0, 0])  # flat round trips: even, at a loss
     since_ns: int = 0
     now: int = 0
     judged_ns: int = 0  # when rings were last looked for
-    stirred: bool = False  # something was answered since
-    waiting: list[list[int]] = field(default_factory=list)  # rings not yet told
+    stirred: list[int] = field(default_factory=list)  # accounts with something new since
+    waiting: list[Ring] = field(default_factory=list)  # found and not yet told
     evicted: int = 0
 
 
@@ -179,7 +205,9 @@ def _forget_accounts(state: WashState) -> None:
     state.recent, state.place = [one for one in ordered if one.account not in gone], 0
     for one in state.recent:
         one.maker = -1 if one.maker in gone else one.maker
-    state.waiting = []
+    state.waiting, state.stirred = [], []
+    for account in state.accounts.values():
+        account.partners = [one for one in account.partners if one not in gone]
     state.pairs = {
         key: pair
         for key, pair in state.pairs.items()
@@ -253,12 +281,15 @@ def _turn(state: WashState, now: Recent, one: Recent, gain: float) -> None:
     if gain > GAIN:
         account.gains += 1
     else:
+        sort = int(gain < -GAIN)  # at a loss: the cost of two trades, common where fees are high
+        usual = (state.turns[sort] + 1.0) / (state.trades + 1.0 / TURNS_USUAL)
+        account.turn_gain -= log10(min(1.0, 2.0 * max(usual, TURNS_LEAST[sort])))  # either sort
         account.flat += 1
-        state.turns += 1
+        state.turns[sort] += account.flat <= TURNS_EACH
     account.instant += now.ts - one.ts <= NS_PER_S
     account.turned = min(account.turned + now.notional, 1e300)
     account.first_turn_ns = account.first_turn_ns or one.ts
-    state.stirred = True
+    _stir(state, now.account)
 
 
 def _infer(state: WashState, now: Recent, window_ns: int) -> None:
@@ -315,7 +346,11 @@ def _link(state: WashState, now: Recent, other: int, told: float, told_other: fl
         if len(state.pairs) >= PAIRS:
             _forget_pairs(state)
         pair = state.pairs[key] = Pair(first_ns=now.ts)
+        state.accounts[first].partners.append(second)
+        state.accounts[second].partners.append(first)
     own = now.account == first
+    state.accounts[first].met += 1
+    state.accounts[second].met += 1
     pair.hits += 1
     pair.up += told if own else told_other
     pair.down += told_other if own else told
@@ -324,7 +359,13 @@ def _link(state: WashState, now: Recent, other: int, told: float, told_other: fl
     pair.gross += now.amount
     pair.volume = min(pair.volume + now.notional, 1e300)
     pair.last_ns = now.ts
-    state.stirred = True
+    _stir(state, first)
+    _stir(state, second)
+
+
+def _stir(state: WashState, serial: int) -> None:
+    if serial not in state.stirred and len(state.stirred) < STIRRED:
+        state.stirred.append(serial)
 
 
 def _forget_pairs(state: WashState) -> None:
@@ -334,4 +375,7 @@ def _forget_pairs(state: WashState) -> None:
     )
     for key in order[: PAIRS // 4]:
         del state.pairs[key]
+        first, second = key >> 32, key & 0xFFFFFFFF
+        state.accounts[first].partners.remove(second)
+        state.accounts[second].partners.remove(first)
     state.evicted += PAIRS // 4

@@ -5,53 +5,32 @@ member's own trades point inwards: one that trades with everybody has no evidenc
 Pure functions of `WashState`; nothing is remembered here.
 """
 
-from math import log10
+from collections.abc import Iterator
 from typing import Final
 
-from msgspec import Struct
-
-from tapewatch.detect.wash_memory import Account, Pair, WashState
+from tapewatch.detect.base import TOLD
+from tapewatch.detect.wash_memory import Account, Pair, Ring, WashState
 from tapewatch.kernels.pairing import choices, closeness
 
 MEMBERS: Final = 8  # of a ring; a larger one is told in parts
-_EDGES: Final = 128  # strongest pairs that a search starts from
+_STARTS: Final = 3  # strongest pairs of an account that a search starts from
 # Decades that each member's own trades must give: less is one party of many that met the ring.
 _OWN: Final = 0.3
-_TURN_FLOOR: Final = 0.01  # share of trades that are flat round trips of honest accounts, at least
-_TURN_PRIOR: Final = 50.0  # trades' worth of belief in that share
+_INWARD: Final = 0.5  # share of each member's matched trades that stay inside
+_DETOUR: Final = 12.0  # decades that may be lost on the way round a circle: six members' worth
 # What an inventory that was only passed on is worth, where a ring's members end up flat.
 _ONE_WAY: Final = 0.5
 
 
-class Ring(Struct, frozen=True):
-    """`score`: decades. `hits` of `trials` trades of the members were made among them, `expected`
-    by chance; `volume` of them in quote units; `net`: share of it that did not come back."""
-
-    members: tuple[int, ...]
-    score: float
-    hits: int
-    trials: int
-    expected: float
-    volume: float
-    net: float
-    first_ns: int
-    last_ns: int
-
-
 def rings(state: WashState) -> list[Ring]:
-    """All of them, strongest first; an account belongs to one at most."""
-    links: dict[int, dict[int, Pair]] = {}
-    for key, pair in state.pairs.items():
-        first, second = key >> 32, key & 0xFFFFFFFF
-        links.setdefault(first, {})[second] = pair
-        links.setdefault(second, {})[first] = pair
-    keys = sorted(state.pairs, key=lambda key: (-_strength(state.pairs[key]), key))[:_EDGES]
+    """Those of the accounts that have something new, strongest first; an account belongs to one."""
     found: list[Ring] = []
-    for key in keys:
-        ring = _grown(state, links, (key >> 32, key & 0xFFFFFFFF))
+    core: dict[int, bool] = {}
+    for serial in state.stirred:
+        found.extend(_around(state, serial, core))
+        ring = alone(state, serial)
         if ring is not None:
             found.append(ring)
-    found.extend(ring for serial in state.accounts if (ring := alone(state, serial)) is not None)
     found.sort(key=lambda ring: (-ring.score, ring.members))
     taken: set[int] = set()
     kept: list[Ring] = []
@@ -62,59 +41,96 @@ def rings(state: WashState) -> list[Ring]:
     return kept
 
 
+def _around(state: WashState, serial: int, core: dict[int, bool]) -> Iterator[Ring]:
+    if not _is_core(state, serial, core):
+        return
+    partners = [one for one in state.accounts[serial].partners if _is_core(state, one, core)]
+    partners.sort(key=lambda one: -_strength(_pair(state, serial, one)))
+    for one in partners[:_STARTS]:
+        ring = _grown(state, (serial, one), core)
+        if ring is not None:
+            yield ring
+
+
+def _is_core(state: WashState, serial: int, core: dict[int, bool]) -> bool:
+    """Can it be in a ring at all? Not if even its best partners are few of those it meets."""
+    known = core.get(serial)
+    if known is None:
+        account = state.accounts[serial]
+        hits = sorted((_pair(state, serial, one).hits for one in account.partners), reverse=True)
+        known = core[serial] = sum(hits[: MEMBERS - 1]) >= _INWARD * account.met
+    return known
+
+
+def _pair(state: WashState, one: int, other: int) -> Pair:
+    return state.pairs[min(one, other) << 32 | max(one, other)]
+
+
 def _strength(pair: Pair) -> float:
     return pair.up + pair.down
 
 
-def _grown(
-    state: WashState, links: dict[int, dict[int, Pair]], pair: tuple[int, int]
-) -> Ring | None:
-    best = measure(state, links, pair)
-    while len(best.members) < MEMBERS:
-        around = sorted({one for member in best.members for one in links[member]})
+def _grown(state: WashState, start: tuple[int, int], core: dict[int, bool]) -> Ring | None:
+    """The best ring that holds these two, member by member, by evidence; a circle is closed only
+    by its last member."""
+    _, best = evidence, now = measure(state, start)
+    while len(now.members) < MEMBERS:
+        around = {one for member in now.members for one in state.accounts[member].partners}
         tried = [
-            measure(state, links, (*best.members, one)) for one in around if one not in best.members
+            measure(state, (*now.members, one))
+            for one in sorted(around.difference(now.members))
+            if _is_core(state, one, core)
         ]
         if not tried:
             break
-        top = max(tried, key=lambda ring: ring.score)
-        if top.score <= best.score:
+        step = max(tried, key=lambda pair: pair[0])
+        if step[0] < evidence - _DETOUR:
             break
-        best = top
+        evidence, now = max(evidence, step[0]), step[1]
+        if now.score > best.score:
+            best = now
     return best if best.score > 0.0 else None
 
 
-def measure(state: WashState, links: dict[int, dict[int, Pair]], members: tuple[int, ...]) -> Ring:
-    """Evidence that these trade among themselves on purpose. The score is 0 when one of them does
-    not."""
-    inside = set(members)
+def measure(state: WashState, members: tuple[int, ...]) -> tuple[float, Ring]:
+    """Evidence that these trade among themselves, and what it is worth: 0 when one of them mostly
+    trades with others, or when three or more have one in common and nothing else (a maker)."""
     total, expected, hits, trials = 0.0, 0.0, 0, 0
     volume = moved = net = 0.0
     first_ns, last_ns = state.now, 0
     closed = True
     for member in members:
-        own, gain, flow = 0, 0.0, 0.0
-        for other, pair in links[member].items():
-            if other in inside:
-                up = member < other
-                own += pair.hits
-                gain += pair.up if up else pair.down
-                flow += pair.net if up else -pair.net
-                moved += pair.gross
-                volume += 0.5 * pair.volume
-                expected += 0.5 * state.accounts[member].trades * 10.0 ** -_mean(pair, up=up)
-                first_ns, last_ns = min(first_ns, pair.first_ns), max(last_ns, pair.last_ns)
-        count = max(state.accounts[member].trades, own)
-        evidence = closeness(own, gain, count, len(members) - 1)
-        closed = closed and evidence >= _OWN
+        account = state.accounts[member]
+        own, partners, gain, flow = 0, 0, 0.0, 0.0
+        for other in members:
+            up = member < other
+            pair = state.pairs.get(member << 32 | other if up else other << 32 | member)
+            if pair is None:
+                continue
+            own += pair.hits
+            partners += 1
+            gain += pair.up if up else pair.down
+            flow += pair.net if up else -pair.net
+            moved += pair.gross
+            volume += 0.5 * pair.volume
+            expected += 0.5 * account.trades * 10.0 ** -_mean(pair, up=up)
+            first_ns, last_ns = min(first_ns, pair.first_ns), max(last_ns, pair.last_ns)
+        count = max(account.trades, own)
+        evidence = closeness(own, gain, count, max(partners, 1))
+        evidence -= choices(len(members) - 1, partners)
+        # A market maker meets each of its takers again and again, but mostly other ones.
+        inward = own >= _INWARD * account.met and partners >= min(2, len(members) - 1)
+        closed = closed and inward and evidence >= _OWN
         total += evidence
         hits, trials, net = hits + own, trials + count, net + abs(flow)
     one_way = min(1.0, net / moved) if moved > 0.0 else 0.0
     # Each couple was counted from both of its sides.
-    score = 0.5 * total * (1.0 - _ONE_WAY * one_way) - choices(len(state.accounts), len(members))
-    score = score if closed else 0.0
+    worth = 0.5 * total * (1.0 - _ONE_WAY * one_way) - choices(len(state.accounts), len(members))
     order = tuple(sorted(members))
-    return Ring(order, score, hits // 2, trials, expected, volume, one_way, first_ns, last_ns)
+    return worth, Ring(
+        order, worth if closed else 0.0, hits // 2, trials, expected, volume, one_way, first_ns,
+        last_ns,
+    )  # fmt: skip
 
 
 def _mean(pair: Pair, *, up: bool) -> float:
@@ -127,23 +143,26 @@ def alone(state: WashState, serial: int) -> Ring | None:
     if not account.flat or is_trading(account):
         return None
     trials = max(account.trades - account.flat, account.flat)
-    rate = usual_turns(state, account)
-    evidence = closeness(account.flat, -account.flat * log10(rate), trials, 1)
+    evidence = closeness(account.flat, account.turn_gain, trials, 1)
     score = evidence - choices(len(state.accounts), 1)
     if score <= 0.0:
         return None
+    expected = trials * 10.0 ** (-account.turn_gain / account.flat)
     return Ring(
-        (serial,), score, account.flat, account.trades, rate * trials, account.turned, 0.0,
+        (serial,), score, account.flat, account.trades, expected, account.turned, 0.0,
         account.first_turn_ns, account.last_ns,
     )  # fmt: skip
-
-
-def usual_turns(state: WashState, account: Account) -> float:
-    """Share of flat round trips in the trades of all others."""
-    turns, trades = state.turns - account.flat, state.trades - account.trades
-    return max(_TURN_FLOOR, (turns + 1.0) / (max(trades, 0) + _TURN_PRIOR))
 
 
 def is_trading(account: Account) -> bool:
     """Most round trips gain: arbitrage, which turns over at once for a reason."""
     return account.gains >= 2 * account.flat
+
+
+def trading(serial: int, account: Account) -> Ring:
+    """Arbitrage as an observation: just told, so that it ranks below any ring."""
+    turns = account.flat + account.gains
+    return Ring(
+        (serial,), TOLD, turns, account.trades, 0.0, account.turned, 0.0, account.first_turn_ns,
+        account.last_ns, trading=True,
+    )  # fmt: skip
