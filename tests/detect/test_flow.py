@@ -52,6 +52,20 @@ def test_p_is_calibrated(stay: float) -> None:
         assert 0.5 <= hits / (level * 50_000) <= 2.0
 
 
+def test_persistent_sides_are_learnt() -> None:
+    """Sides that stay the same with 0.8 have a correlation of 0.6 from one order to the next."""
+    learnt = {}
+    for stay in (0.5, 0.8):
+        detector = Flow()
+        state = detector.start(KEY)
+        for one in tape_of(6_000, 4, stay=stay, seed=5):
+            detector.update(state, one)
+        learnt[stay] = state.campaign.alike
+    # Of about fifty orders the mean correlation is (1 + c) / (1 - c) / 50 at most, c = 0.6.
+    assert learnt[0.5] < 0.02
+    assert 0.02 < learnt[0.8] < 0.08
+
+
 def test_a_run_of_two_hundred_orders_four_to_one_is_found() -> None:
     seen = alarms(drive(Flow(), [*TAPE, *run(TAPE, 10, 0.9)]))
     assert seen

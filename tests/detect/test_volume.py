@@ -143,6 +143,16 @@ def test_one_monster_does_not_hide_the_next() -> None:
     assert seen[-1][1].score >= seen[-1][1].line
 
 
+def test_a_monster_moves_the_scatter_little() -> None:
+    detector = Volume()
+    state = detector.start(KEY)
+    for one in TAPE:
+        detector.update(state, one)
+    before = state.total.square
+    detector.update(state, after(TAPE, largest=1e60, volume=1e60))
+    assert state.total.square < 1.02 * before
+
+
 def test_its_memory_is_small() -> None:
     detector = Volume()
     state = detector.start(KEY)
