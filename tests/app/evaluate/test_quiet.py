@@ -60,6 +60,7 @@ def test_every_alert_is_counted_and_written(folder: pathlib.Path, tmp_path: path
     assert (score["pages"], score["warnings"]) == (0, 1)
     assert score["alerts"] == {"info": 1, "warn": 1, "high": 0, "page": 0}
     assert score["warnings_by_cause"] == {"feed": 1}
+    assert score["warnings_of_markets"] == 0
     assert score["market_days"] == pytest.approx(1.0 / 24.0, rel=0.01)
     written = tmp_path / "out" / "spot_abcusdt_20240808.alerts.ndjson"
     alerts = [json.loads(row) for row in written.read_text().splitlines()]

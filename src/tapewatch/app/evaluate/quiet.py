@@ -19,6 +19,7 @@ from tapewatch.app.build import engine_of
 from tapewatch.app.config import assemble
 from tapewatch.app.environment import Setting
 from tapewatch.app.evaluate import runner, scoring
+from tapewatch.gate.severity import FEED_CAUSES
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.outputs import SEVERITIES, Alert
 from tapewatch.model.time import NS_PER_S
@@ -101,7 +102,8 @@ def _alerts(
 
 
 def scored(found: Sequence[Quiet]) -> dict[str, Any]:
-    """Counts; rates per market-day of what is at least a warning, and of pages."""
+    """Counts, and the rate of warnings or more per market-day. `warnings_of_markets` leaves out
+    what is said of the feed: a recorder whose clock was wrong says nothing of the market."""
     days = sum(one.hours for one in found) * 3600.0 / _DAY_S
     alerts = [alert for one in found for alert in one.alerts]
     warned = [alert for alert in alerts if alert.severity != "info"]
@@ -122,6 +124,7 @@ def scored(found: Sequence[Quiet]) -> dict[str, Any]:
         "alerts": _by_severity(alerts),
         "pages": pages,
         "warnings": len(warned),
+        "warnings_of_markets": sum(alert.cause not in FEED_CAUSES for alert in warned),
         "warnings_per_market_day": scoring.rate(len(warned), days),
         "warnings_by_cause": dict(sorted(Counter(alert.cause for alert in warned).items())),
     }
