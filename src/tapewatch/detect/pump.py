@@ -31,7 +31,7 @@ _MOVE_LEAST: Final = 0.01  # a smaller move is none, however many orders there a
 _ORDERS_LEAST: Final = 4.0  # fewer are no crowd, however far the price goes
 _USUAL_S: Final = 3600.0  # half-life of what is usual here
 _SHARE_S: Final = 86_400.0  # half-life of the share of time with trades
-P_LEAST: Final = 1e-300  # smaller ones are no numbers any more
+RAREST: Final = 1e-12  # once in 160,000 years of slices: no record can speak of rarer ones
 _QUIET_NS: Final = 300 * NS_PER_S  # an episode ends when it was over for so long
 _USUAL_KEPT: Final = 0.5 ** (SLICE_S / _USUAL_S)
 _SHARE_KEPT: Final = 0.5 ** (SLICE_S / _SHARE_S)
@@ -205,7 +205,7 @@ class Pump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         share = state.active / state.active_known if state.active_known else 1.0
         if extrapolated and not ready(state.tail) and strength > self.strength:
             p *= (self.strength / strength) ** (1.0 / PRIOR_INDEX)
-        return max(p * share, P_LEAST), extrapolated
+        return max(p * share, RAREST), extrapolated
 
     def _observation(self, state: PumpState, event: Trade | Sample, burst: Burst) -> Observation:
         p, extrapolated = self._chance(state, burst.strength)
