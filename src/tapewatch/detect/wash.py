@@ -37,7 +37,7 @@ class Wash(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     last 256 trades; trades with outsiders count against it. Where the venue names the maker, the
     match is the trade itself, unless the maker is a pool. Members' evidence is averaged over both
     sides and added, less log10 of the number of sets one could have looked at; half of it is lost
-    where what was traded did not come back. Round trips of one account within a minute that gain
+    where what was traded did not come back. Round trips of one account within minutes that gain
     nothing are compared with those of all others; those that gain are arbitrage ("same-second round
     trips", info, always below any ring).
 
@@ -60,7 +60,7 @@ class Wash(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wants: ClassVar[tuple[type[Event], ...]] = (Trade, Timer)
     state_type: ClassVar[type] = WashState
 
-    window_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 600.0
+    window_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 1_800.0
     min_hits: Annotated[int, Meta(ge=1)] = 2
     min_share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.001  # of the market's volume
 
@@ -160,12 +160,12 @@ def _reason(ring: Ring, accounts: list[Account], share: float) -> str:
     names += f" and {len(accounts) - _SHOWN} more" if len(accounts) > _SHOWN else ""
     if ring.trading:
         return (
-            f"{names} bought and sold back within a minute {ring.hits:,} times and mostly gained:"
+            f"{names} bought and sold back within minutes {ring.hits:,} times and mostly gained:"
             " arbitrage rather than wash trading"
         )
     if len(accounts) == 1:
         return (
-            f"{names} bought and sold back within a minute {ring.hits:,} times without a gain,"
+            f"{names} bought and sold back within minutes {ring.hits:,} times without a gain,"
             f" {ring.expected:.1f} expected by chance: a wash-like pattern"
         )
     return (

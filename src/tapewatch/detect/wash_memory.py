@@ -23,8 +23,8 @@ ACCOUNTS: Final = 1_024  # of one market; with pairs and amounts below 1 MB
 PAIRS: Final = 2_048
 STIRRED: Final = 64  # accounts looked at in one search; the rest when they trade again
 NAME_CHARS: Final = 80  # of an account; an address has 42
-NEAR: Final = 0.03  # |ln| of two amounts beyond which they are not the same amount with noise
-QUICK_NS: Final = 60 * NS_PER_S  # an account that trades back within it made a round trip
+NEAR: Final = 0.05  # |ln| of two amounts beyond which they are not the same amount with noise
+QUICK_NS: Final = 300 * NS_PER_S  # an account that trades back within it made a round trip
 # A round trip that gains more is trading: takers' fees are 0-2 % a side, so that of a wash trade
 # gains nothing.
 GAIN: Final = 0.005
@@ -39,9 +39,9 @@ class Account(Struct):
     """`trades`: all; among the last `RECENT`: `recent` as taker, `made` as maker.
 
     `met`: those that answered, were answered, or have a named other party, with `partners` (in
-    order of appearance). Round trips within a minute: `flat` without and `gains` with a gain,
-    `instant` of them within a second, `turned` their amount in quote units, `turn_gain` the decades
-    by which the flat ones are rare. `told`: the score it was last named with.
+    order of appearance). Quick round trips: `flat` without a gain (`losses` of them at a loss),
+    `gains` with one, `instant` within a second, `turned` their amount in quote units, `turn_gain`
+    the decades by which the flat ones are rare. `told`: the score it was last named with.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Account(Struct):
     met: int = 0
     partners: list[int] = field(default_factory=list)
     flat: int = 0
+    losses: int = 0
     gains: int = 0
     instant: int = 0
     turned: float = 0.0
@@ -116,6 +117,7 @@ class WashState(Struct):
     pairs: dict[int, Pair] = field(default_factory=dict)  # first << 32 | second, first < second
     recent: list[Recent] = field(default_factory=list)
     place: int = 0  # of the next trade in `recent`
+    fresh: int = 0  # newest of them, whose amounts are not yet among the usual ones
     outcomes: list[str] = field(default_factory=list)
     probabilities: bool = True  # all prices were below 1: two outcomes may be complements
     sizes: Amounts = field(default_factory=Amounts)
@@ -139,6 +141,7 @@ def learn(state: WashState, trade: Trade, window_ns: int) -> None:
     if len(state.accounts) > ACCOUNTS - 2:  # both parties may be new
         _forget_accounts(state)
     now = _recent(state, trade)
+    _settle(state, now.ts - window_ns)
     state.accounts[now.account].trades += 1
     state.trades += 1
     state.volume = min(state.volume + now.notional, 1e300)
@@ -150,8 +153,6 @@ def learn(state: WashState, trade: Trade, window_ns: int) -> None:
         _turn_back(state, now)
         _infer(state, now, window_ns)
     _remember(state, now)
-    amounts.learn(state.sizes, now.account, now.amount)
-    amounts.learn(state.notionals, now.account, now.notional)
 
 
 def _recent(state: WashState, trade: Trade) -> Recent:
@@ -202,6 +203,7 @@ def _forget_accounts(state: WashState) -> None:
     state.serials = {name: one for name, one in state.serials.items() if one not in gone}
     state.accounts = {one: account for one, account in state.accounts.items() if one not in gone}
     ordered = state.recent[state.place :] + state.recent[: state.place]
+    state.fresh = sum(one.account not in gone for one in ordered[len(ordered) - state.fresh :])
     state.recent, state.place = [one for one in ordered if one.account not in gone], 0
     for one in state.recent:
         one.maker = -1 if one.maker in gone else one.maker
@@ -225,7 +227,20 @@ def _made(state: WashState, serial: int) -> float:
     return (state.accounts[serial].made + 1.0) / (len(state.recent) + _BEYOND)
 
 
+def _settle(state: WashState, before_ns: int) -> None:
+    """Amounts that can no longer be answered are what is usual here. Not earlier: those of a ring
+    at work would make each other usual."""
+    while state.fresh:
+        one = state.recent[(state.place - state.fresh) % len(state.recent)]
+        if one.ts >= before_ns and state.fresh < RECENT:
+            return
+        state.fresh -= 1
+        amounts.learn(state.sizes, one.account, one.amount)
+        amounts.learn(state.notionals, one.account, one.notional)
+
+
 def _remember(state: WashState, now: Recent) -> None:
+    state.fresh += 1
     if len(state.recent) < RECENT:
         state.recent.append(now)
     else:
@@ -285,6 +300,7 @@ def _turn(state: WashState, now: Recent, one: Recent, gain: float) -> None:
         usual = (state.turns[sort] + 1.0) / (state.trades + 1.0 / TURNS_USUAL)
         account.turn_gain -= log10(min(1.0, 2.0 * max(usual, TURNS_LEAST[sort])))  # either sort
         account.flat += 1
+        account.losses += sort
         state.turns[sort] += account.flat <= TURNS_EACH
     account.instant += now.ts - one.ts <= NS_PER_S
     account.turned = min(account.turned + now.notional, 1e300)
@@ -323,12 +339,16 @@ def _coincidence(state: WashState, now: Recent, one: Recent) -> float:
     if distance > NEAR:
         chance = 1.0
     else:
-        users = 1 + amounts.has_used(state.sizes, now.account, now.amount)
-        chance = amounts.chance(state.sizes, now.amount, distance, users)
+        chance = _rarity(state.sizes, now.account, one.account, now.amount, distance)
     if now.notional == one.notional and now.outcome == one.outcome:
-        users = 1 + amounts.has_used(state.notionals, now.account, now.notional)
-        chance = min(chance, amounts.chance(state.notionals, now.notional, 0.0, users))
+        rarity = _rarity(state.notionals, now.account, one.account, now.notional, 0.0)
+        chance = min(chance, rarity)
     return chance
+
+
+def _rarity(known: Amounts, one: int, other: int, amount: float, distance: float) -> float:
+    users = amounts.has_used(known, one, amount) + amounts.has_used(known, other, amount)
+    return amounts.chance(known, amount, distance, users)
 
 
 def _meet(state: WashState, now: Recent) -> None:

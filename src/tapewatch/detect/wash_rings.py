@@ -8,7 +8,7 @@ Pure functions of `WashState`; nothing is remembered here.
 from collections.abc import Iterator
 from typing import Final
 
-from tapewatch.detect.base import TOLD
+from tapewatch.detect.base import LINE, TOLD
 from tapewatch.detect.wash_memory import Account, Pair, Ring, WashState
 from tapewatch.kernels.pairing import choices, closeness
 
@@ -147,6 +147,9 @@ def alone(state: WashState, serial: int) -> Ring | None:
     score = evidence - choices(len(state.accounts), 1)
     if score <= 0.0:
         return None
+    if 2 * account.losses > account.flat:
+        # It pays each time what somebody who owns both sides does not: odd, but less sure.
+        score = min(score, LINE)
     expected = trials * 10.0 ** (-account.turn_gain / account.flat)
     return Ring(
         (serial,), score, account.flat, account.trades, expected, account.turned, 0.0,
