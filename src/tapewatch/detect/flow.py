@@ -32,6 +32,7 @@ _BUSY: Final = 5.0  # orders a sample: below, flow alone wakes nobody
 _ONE_SIDED: Final = 0.6  # from four fifths on one side: 80 to 20 is the least that is material
 _CROWD: Final = 30.0  # orders
 _MOST: Final = 50.0  # standard deviations; no record goes so far
+_TOLD_P: Final = float(10.0**-TOLD)
 P_LEAST: Final = 1e-300
 
 
@@ -116,11 +117,13 @@ class Flow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not found:
             return None
         found.sort(key=lambda one: -abs(one.z))
-        strongest = exp(min(abs(found[0].z), _MOST))
-        p, _ = p_value(state.tail, strongest)
-        score = -log10(max(p, P_LEAST))
-        seen = _observation(state, event, found, score) if score >= TOLD else None
-        learn(state.tail, strongest)
+        z = min(abs(found[0].z), _MOST)
+        seen = None
+        if not (z <= state.tail.edge and state.tail.edge_p >= _TOLD_P):  # else p is above
+            p, _ = p_value(state.tail, exp(z))
+            score = -log10(max(p, P_LEAST))
+            seen = _observation(state, event, found, score) if score >= TOLD else None
+        learn(state.tail, exp(z))
         return seen
 
 

@@ -28,6 +28,8 @@ SLICE_NS: Final = int(SLICE_S * NS_PER_S)
 MOVE_SLICES: Final = 12  # the move is that of 60 s
 _MIDS: Final = 16  # kept, so that the one of 60 s ago is among them
 _MOVE_LEAST: Final = 0.01  # a smaller move is none, however many orders there are
+_UP: Final = exp(_MOVE_LEAST)
+_DOWN: Final = exp(-_MOVE_LEAST)
 _ORDERS_LEAST: Final = 4.0  # fewer are no crowd, however far the price goes
 _USUAL_S: Final = 3600.0  # half-life of what is usual here
 _SHARE_S: Final = 86_400.0  # half-life of the share of time with trades
@@ -277,15 +279,10 @@ def _fresh(state: PumpState, now: int) -> bool:
 
 
 def _mid_at(state: PumpState, slice_: int) -> float:
-    """The mid at the end of a slice; the oldest or newest known where it is not among them."""
-    slice_ = min(max(slice_, _oldest(state)), state.newest)
+    """The mid at the end of a slice; the oldest or newest kept where it is not among them."""
+    slice_ = min(max(slice_, state.newest - _MIDS + 1), state.newest)
     mid: float = memoryview(state.mids).cast("d")[slice_ % _MIDS]
     return mid
-
-
-def _oldest(state: PumpState) -> int:
-    """The oldest slice whose mid is kept and can still be asked for."""
-    return max(state.first, state.newest - MOVE_SLICES)
 
 
 def _advance(state: PumpState, slice_: int, passed: int, sample: Sample) -> None:
@@ -297,6 +294,8 @@ def _advance(state: PumpState, slice_: int, passed: int, sample: Sample) -> None
             mids[between % _MIDS] = before
     else:
         state.first = slice_
+        for place in range(_MIDS):  # before the first there was nothing else
+            mids[place] = sample.price
     mids[slice_ % _MIDS] = sample.price
     state.two = state.one if passed == 1 else 0
     state.one, state.count, state.newest = sample.orders, 0, slice_
@@ -324,7 +323,6 @@ def _learn(state: PumpState, burst: Burst, strength: float, passed: int, orders:
 
 def _set_band(state: PumpState) -> None:
     """Trades within can make no move of `_MOVE_LEAST` from any mid of the last minute."""
-    mids = memoryview(state.mids).cast("d")
-    known = [mids[slice_ % _MIDS] for slice_ in range(_oldest(state), state.newest + 1)]
-    state.low = max(known) * exp(-_MOVE_LEAST)
-    state.high = min(known) * exp(_MOVE_LEAST)
+    mids = memoryview(state.mids).cast("d").tolist()
+    state.low = max(mids) * _DOWN
+    state.high = min(mids) * _UP

@@ -30,6 +30,7 @@ _TIMES: Final = 10.0  # expected amounts from which it is material
 _PART: Final = 0.05  # of what is traded in an hour, that it must be at least as well
 _HOUR_NS: Final = 3600 * NS_PER_S
 _MOST: Final = 50.0  # scatters; no record goes so far
+_TOLD_P: Final = float(10.0**-TOLD)
 P_LEAST: Final = 1e-300
 
 Kind = Literal["large order", "large volume", "small volume"]
@@ -118,9 +119,9 @@ class Volume(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self, state: VolumeState, event: Sample, kind: Kind, seen: Residual
     ) -> Observation | None:
         tail = _tail(state, kind)
-        magnitude = _magnitude(-seen.z if kind == "small volume" else seen.z)
-        found = None
-        if magnitude > 1.0:  # on the surprising side at all
+        z = -seen.z if kind == "small volume" else seen.z
+        magnitude, found = _magnitude(z), None
+        if z > 0.0 and not (z <= tail.edge and tail.edge_p >= _TOLD_P):  # else p is above
             p, extrapolated = p_value(tail, magnitude)
             score = -log10(max(p, P_LEAST))
             if score >= TOLD:
