@@ -21,7 +21,7 @@ from msgspec import Struct, field
 
 from tapewatch.detect.base import LINE, TOLD
 from tapewatch.detect.shape_memory import Kind, Oddity, adopt, bits, learn, oddities
-from tapewatch.detect.shape_reading import Reading, read
+from tapewatch.detect.shape_reading import PARSED_BYTES, Reading, read
 from tapewatch.kernels import tails
 from tapewatch.kernels.code_length import BITS_PER_DECADE, code_length, settled
 from tapewatch.model.events import Event
@@ -89,7 +89,8 @@ class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     category never seen (another pair in the stream); text far longer than ever. They hold from 500
     messages on, and only where nothing new has come for three quarters of the time. An oddity that
     comes a hundred times becomes the rule. Otherwise the code length of key sets and categories is
-    compared with its own record; a rare combination is `info`.
+    compared with its own record; a rare combination is `info`. So is what cannot be read at all:
+    the decoder warns of that.
 
     Units: score in decades: -log10 of the chance of a symbol never seen in n (0.5 / (n + 1)), or of
     a code length at least as large; observed and expected in bits.
@@ -154,7 +155,9 @@ def _reduced_mark(state: ShapeState, bare: bytes) -> int:
 def _unknown(state: ShapeState, frame: Frame, bare: bytes, mark: int) -> Observation | None:
     """A skeleton that is not known at sight, or one frame of the sample."""
     state.first_ns = state.first_ns or frame.ts_recv
-    pieces = _ROW.split(_HEX.sub(b'"~"', bare))
+    pieces = [b"very long"]  # it is not taken apart: that would take too long
+    if len(frame.data) <= PARSED_BYTES:
+        pieces = _ROW.split(_HEX.sub(b'"~"', bare))
     salt = 0 if frame.stream == "ws" else _stream_mark(frame.stream)
     outer = crc32(b"".join(pieces[::2]).translate(None, _BETWEEN), salt)
     rows = {crc32(row, outer) for row in set(pieces[1::2])}
@@ -273,7 +276,8 @@ def _foreign(state: ShapeState, frame: Frame, reading: Reading) -> Observation:
     """A kind of message that never came."""
     kinds = [kind for kind in state.kinds if kind.stream == _stream_name(frame.stream)]
     seen = sum(kind.seen for kind in kinds)
-    told = reading.readable and len(kinds) > _CONTROL_KINDS
+    # What cannot be read is a warning of the decoder's already.
+    told = not reading.readable or len(kinds) > _CONTROL_KINDS
     what = "a kind of message" if reading.readable else "a message that cannot be read"
     known = ", ".join(kind.name for kind in kinds[:3])
     reason = f"{what} that never came in {seen:,}: {reading.head}"
