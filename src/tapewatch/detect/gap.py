@@ -6,8 +6,8 @@ while its market data have stopped is the fault it exists for.
 Theory of operation. Gaps between messages are measured in units of the usual gap, and their record
 (`kernels/tails.py`) says how often one gets so long. Timers look at the clock, so silence itself
 raises the alarm and not its end. Nearly all gaps are short and need no record of their own: those
-below a bound, which is steered so that one in sixteen is above it, are only counted, and enter the
-record together when a longer one comes. That keeps the usual event at a comparison and a count.
+below a bound, which is steered so that one in twenty-five is above it, are only counted, and enter
+the record together when a longer one comes. That keeps the usual event at a comparison and a count.
 """
 
 from math import exp, log10
@@ -22,7 +22,7 @@ from tapewatch.model.inputs import Link, Timer
 from tapewatch.model.outputs import SEVERITIES, Observation, Severity
 from tapewatch.model.time import NS_PER_S
 
-SHORT: Final = 15  # short gaps for one that is recorded by itself
+SHORT: Final = 24  # short gaps for one that is recorded by itself
 STEER: Final = 0.05  # e-folds by which one recorded gap moves the bound, at most
 QUICK_FROM: Final = 256  # gaps before the bound is used
 HALF_LIFE: Final = 60.0  # gaps after which one counts half in the usual gap
@@ -52,6 +52,7 @@ class GapState(Struct):
     quick_ns: int = 0  # gaps below it are counted only
     short: int = 0  # how many since the last one that was not
     block_ns: int = 0  # where they began
+    run: int = 0  # short ones since the last long one that are in the record already
     price: float = 0.0  # the last one, 0.0: unknown
     usual_s: float = 0.0
     slow_n: float = 0.0  # gaps of about the last hour, and their time
@@ -61,6 +62,7 @@ class GapState(Struct):
     restart_ns: int = 0  # a link or a venue came back: silence counts from here
     told_s: float = 0.0  # length when the silence was last told, 0.0: it was not
     told_score: float = 0.0
+    noted: bool = False  # it was told because of its length alone
     told_severity: Severity = "info"
     link_down: bool = False
     halted: bool = False
@@ -227,11 +229,14 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         known = state.tail.seen >= KNOWN and self._flows(state)
         if known and not state.link_down and seen.score >= seen.line:
             severity = "high" if length_s >= HIGH_S else "warn"
-        if seen.score < (TELL if seen.p is not None else seen.line):
-            if not 0.0 < self.told_s <= length_s:
-                return None
+        if 0.0 < self.told_s <= length_s and not state.noted:
+            state.noted = True
             score = length_s / self.told_s
             seen = Silence(score, 1.0, None, extrapolated=False, limit_s=self.told_s)
+            state.told_s, state.quick_ns = length_s, 0
+            return self._silent(state, now, length_s, seen, "info")
+        if seen.score < (TELL if seen.p is not None else seen.line):
+            return None
         worse = SEVERITIES.index(severity) > SEVERITIES.index(state.told_severity)
         reached = state.told_score < seen.line <= seen.score
         if state.told_s and not (worse or reached):
@@ -298,7 +303,7 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The end of a silence that was told; nobody needs it where the silence was no alert."""
         shown = state.told_severity != "info" or self.told_s or state.link_down
         state.told_s = state.told_score = 0.0
-        state.told_severity = "info"
+        state.told_severity, state.noted = "info", False
         before, after = state.price, _price(event)
         moved = before > 0.0 and after > 0.0 and before != after
         price = f"; repriced from {before:.6g} to {after:.6g} while silent" if moved else ""
@@ -323,8 +328,8 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def _record(state: GapState, gap_s: float) -> None:
     """Let a gap enter the record, and the short ones before it."""
-    short = state.short
     _flush(state)
+    run, state.run = state.run, 0
     usual_s = state.usual_s
     if usual_s <= 0.0:
         state.usual_s = gap_s
@@ -337,7 +342,7 @@ def _record(state: GapState, gap_s: float) -> None:
         state.quick_ns = 0
         return
     quick_ns = state.quick_ns or 2.0 * usual_s * NS_PER_S
-    state.quick_ns = int(quick_ns * exp(STEER * max(-1.0, 1.0 - short / SHORT)))
+    state.quick_ns = int(quick_ns * exp(STEER * max(-1.0, 1.0 - run / SHORT)))
 
 
 def _flush(state: GapState) -> None:
@@ -350,6 +355,7 @@ def _flush(state: GapState) -> None:
     state.usual_s = kept * state.usual_s + (1.0 - kept) * mean_s
     learn_least(state.tail, short)
     _slowly(state, short, mean_s * short)
+    state.run += short
     state.short, state.block_ns = 0, state.last_ns
 
 

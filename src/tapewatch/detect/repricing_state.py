@@ -56,6 +56,7 @@ class RepricingState(Struct):
     source: str
     now_ns: int = 0
     message_ns: int = 0
+    void: bool = False  # the connection broke: nothing is known of the book
     bounded: bool = True  # all prices so far are in (0, 1)
     bids: tuple[tuple[float, float], ...] = ()
     asks: tuple[tuple[float, float], ...] = ()
@@ -88,8 +89,7 @@ def forget(state: RepricingState, now: int) -> None:
     state.young.clear()
     state.mids.clear()
     state.swing, state.mid = None, 0.0
-    state.resumed_ns, state.silence_s = now, 0.0
-    state.now_ns = now
+    state.void, state.now_ns = True, now
 
 
 def spread_limit(state: RepricingState, bounded: float, usual: float) -> float:
@@ -136,9 +136,10 @@ def settle(state: RepricingState, limit: float, now: int) -> Iterator[None]:
 
 def apply(state: RepricingState, book: Book, now: int) -> None:
     """Take in the book after a message."""
-    if state.message_ns and now - state.message_ns >= SILENCE_S * NS_PER_S:
-        state.resumed_ns, state.silence_s = now, (now - state.message_ns) / NS_PER_S
-    state.message_ns = now
+    silence_s = (now - state.message_ns) / NS_PER_S
+    if state.message_ns and (state.void or silence_s >= SILENCE_S):
+        state.resumed_ns, state.silence_s = now, silence_s
+    state.message_ns, state.void = now, False
     bids, asks = book.bids[:LEVELS], book.asks[:LEVELS]
     if state.bounded and any(price >= 1.0 for price, _ in (*bids[:1], *asks[-1:])):
         state.bounded = False
@@ -151,9 +152,9 @@ def apply(state: RepricingState, book: Book, now: int) -> None:
         _remember(state.mids, now, mid)
         spread = (asks[0][0] - bids[0][0]) / mid
         if spread > 0.0:
-            spread = min(spread, 5.0 * state.usual) if state.usual else spread
-            state.usual += (spread - state.usual) * (1.0 - 0.5 ** (1.0 / SPREADS))
-            state.usual = state.usual or spread
+            old = state.usual or spread
+            kept = 0.5 ** (1.0 / SPREADS)
+            state.usual = kept * old + (1.0 - kept) * min(spread, 5.0 * old)
 
 
 def innovation(state: RepricingState, base: float, price: float) -> float | None:

@@ -79,7 +79,7 @@ def learn(tail: Tail, magnitude: float) -> None:
 
 def learn_least(tail: Tail, times: int) -> None:
     """Count `times` magnitudes of at most `LOWEST` at once; beyond `HALF_LIFE` they crowd out all
-    others anyway."""
+    others anyway. The fit is renewed by the others only: these are not in the tail."""
     if times <= 0:
         return
     cells = memoryview(tail.counts).cast("H")
@@ -87,10 +87,9 @@ def learn_least(tail: Tail, times: int) -> None:
     cells[0] += added
     tail.total += added
     tail.seen += times
+    tail.fitted += times
     if tail.total >= 2 * HALF_LIFE:
         _fade(tail, cells)
-    if tail.seen - tail.fitted >= REFIT:
-        _fit(tail, cells)
 
 
 def _fade(tail: Tail, cells: memoryview) -> None:
