@@ -27,6 +27,7 @@ from tapewatch.model.time import NS_PER_S
 _PRINTS: Final = 5  # closes in the reference: two bad ones of them change nothing
 _WARM: Final = 60  # bars from which the scale is believed at all
 _KEPT: Final = tuple(exp(HALF / bars) for bars in (30.0, 300.0, 3600.0))  # half-lives in bars
+_GROWN: Final = 6_000  # bars after which even the longest mean is no longer a plain one
 _ELAPSED: Final = 30.0  # bars; after a longer pause uncertainty grows no further
 _FLOOR: Final = 1e-3  # least scale of a bar, 10 bps: spreads and ticks of the smallest markets
 _RANGE_RATE: Final = 0.005  # of the mean high-low range, 200 bars
@@ -74,13 +75,16 @@ class BarJumpState(Struct):
 
 class _Measured(Struct, frozen=True, gc=False):
     """One bar against its baseline: signed excursions of the extreme and of the close (nats) from
-    `reference`, the scale, the strength, volume in means, and whether volume is unusual."""
+    `reference`, the scale, its floor and the bars elapsed in it, the strength, volume in means, and
+    whether volume is unusual."""
 
     bar: Bar
     reference: float
     extreme: float
     close: float
     scale: float
+    floor: float
+    elapsed: float
     strength: float
     volume: float
     busy: bool
@@ -202,8 +206,12 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             line=LINE,
             observed=there,
             expected=base,
+            expected_low=_price(base, -self._needed(seen.scale)),
+            expected_high=_price(base, self._needed(seen.scale)),
+            sigma=peak / seen.scale,
             flip=_price(base, seen.close / _UNDONE),
             deviation=_bps(peak),
+            unit="price",
             deviation_unit="bps",
             baseline_count=state.bars,
             contributions=_parts(state, seen),
@@ -227,8 +235,12 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             severity="info",
             observed=seen.bar.close,
             expected=base,
+            expected_low=_price(base, -_STAYS * abs(peak)),
+            expected_high=_price(base, _STAYS * abs(peak)),
+            sigma=left / seen.scale,
             flip=_price(base, _STAYS * peak),
             deviation=_bps(left),
+            unit="price",
             deviation_unit="bps",
             baseline_count=state.bars,
             contributions=_parts(state, seen),
@@ -275,6 +287,7 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             flip=high if up else low,
             sigma=seen.extreme / seen.scale,
             deviation=_bps(seen.extreme),
+            unit="price",
             deviation_unit="bps",
             baseline_count=state.bars,
             baseline_age_s=(bar.ts_event - state.last_ns) / NS_PER_S,
@@ -293,30 +306,30 @@ def _measure(state: BarJumpState, bar: Bar) -> _Measured:
     floor = _floor(state)
     spread = scale(state.short * elapsed, state.middle * elapsed, state.long * elapsed, floor)
     volume = min(bar.volume / state.volume, SAMPLE_MAX) if state.volume > 0.0 else 1.0
-    edge = state.volumes.edge if state.volumes.total else 0.0
     return _Measured(
         bar,
         reference,
         extreme,
         log(bar.close) - at,
         spread,
+        floor,
+        elapsed,
         abs(extreme) / sqrt(_USUAL * spread),
         volume,
-        volume > 0.0 and (volume > _VOLUME_CLIP or log(volume) > edge),
+        volume > 1.0 and (volume > _VOLUME_CLIP or log(volume) > state.volumes.edge),
     )
 
 
 def _learn(state: BarJumpState, seen: _Measured) -> None:
     """Take the bar into the baseline, clipped."""
-    bar, floor = seen.bar, _floor(state)
-    elapsed = min(max((bar.ts_event - state.last_ns) / bar.interval_ns, 1.0), _ELAPSED)
-    innovation = seen.close / sqrt(elapsed)
+    bar, floor = seen.bar, seen.floor
+    innovation = seen.close / sqrt(seen.elapsed)
     state.bars += 1
     new = 1.0 - 1.0 / state.bars  # a plain mean until there are enough bars to forget some
-    short, middle, long = _KEPT
-    state.short = scale_step(state.short, innovation, floor, min(short, new))
-    state.middle = scale_step(state.middle, innovation, floor, min(middle, new))
-    state.long = scale_step(state.long, innovation, floor, min(long, new))
+    short, middle, long = _KEPT if state.bars > _GROWN else [min(one, new) for one in _KEPT]
+    state.short = scale_step(state.short, innovation, floor, short)
+    state.middle = scale_step(state.middle, innovation, floor, middle)
+    state.long = scale_step(state.long, innovation, floor, long)
     width = min(log(bar.high) - log(bar.low), CLIP * (state.range + _FLOOR))
     state.range += max(_RANGE_RATE, 1.0 - new) * (width - state.range)
     learn(state.strengths, seen.strength)

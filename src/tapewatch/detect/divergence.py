@@ -276,6 +276,7 @@ class Divergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ts_event=now,
             onset_ns=state.episode.onset_ns or now,
             line=LINE,
+            unit="price",
             deviation_unit="bps",
             baseline_count=state.compared,
             baseline_age_s=(now - state.last_ns) / NS_PER_S if state.last_ns else 0.0,

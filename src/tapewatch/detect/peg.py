@@ -10,7 +10,7 @@ themselves normal. Excursions are those of the highs and lows. An episode is tol
 each time it has doubled; it is over after an hour without an excursion.
 """
 
-from math import exp
+from math import exp, sqrt
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct, field
@@ -30,7 +30,7 @@ _DOUBLED: Final = 2.0
 Share = Annotated[float, Meta(gt=0.0, lt=1.0)]
 
 
-class Level(Struct):
+class Level(Struct, gc=False):
     """Where a price stands: `mean` and `variance` (prices, squared), over `age_s` and `samples`."""
 
     mean: float = 0.0
@@ -39,7 +39,7 @@ class Level(Struct):
     samples: int = 0
 
 
-class Episode(Struct):
+class Episode(Struct, gc=False):
     """Time away from the level: since when, last seen so, and the excursion told last (0: none)."""
 
     onset_ns: int = 0
@@ -61,7 +61,7 @@ def level_scale(level: Level, tick: float) -> float:
     The tick is as in `Sample`; where there is none, rounding is the floor.
     """
     floor = max(tick, 1e-9 * level.mean)
-    return float((level.variance + floor * floor) ** 0.5)
+    return sqrt(level.variance + floor * floor)
 
 
 def level_step(level: Level, price: float, tick: float, dt_s: float) -> None:
@@ -176,6 +176,7 @@ class Peg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             flip=high if up else low,
             sigma=min(abs(at - level.mean) / spread, 1e9) * (1.0 if up else -1.0),
             deviation=1e4 * away,
+            unit="price",
             deviation_unit="bps",
             baseline_count=level.samples,
             baseline_age_s=(sample.ts_event - state.last_ns) / NS_PER_S,

@@ -137,6 +137,7 @@ class SumArb(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             expected_high=1.0 + self.fee,
             flip=edge * self.tick,
             deviation=float(total - bound),
+            unit="price",
             deviation_unit="ticks",
             baseline_count=state.quotes,
             baseline_age_s=(quote.ts_recv - min(state.at_ns)) / NS_PER_S,
