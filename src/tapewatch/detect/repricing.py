@@ -125,7 +125,9 @@ class Repricing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return
         state.fresh = False
         at, price = state.prices[-1]
-        base = before(state.prices, at - BACK_NS) or state.prices[0]
+        base = before(state.prices, at - BACK_NS)
+        if base is None:  # nobody knows yet what is normal
+            return
         floor = self._floor(state, base[1])
         if abs(price - base[1]) < floor * (1.0 - 1e-9) or at < state.next_move_ns:
             return
