@@ -1,11 +1,14 @@
 """Tapes for the tests of order flow: quiet markets of a known law, bursts, their mirror image."""
 
+import functools
+import pathlib
 from collections.abc import Iterable, Iterator
 from math import cos, exp, pi
 from random import Random
 from typing import Any
 
 import msgspec
+import pyarrow.parquet
 from msgspec.structs import replace
 
 from tapewatch.detect.base import Detector
@@ -137,3 +140,29 @@ def sample(end: int, orders: int, closed: int = 0, **more: Any) -> Sample:
 
 def packed_size(state: Any) -> int:
     return len(msgspec.msgpack.encode(state))
+
+
+# Small coins, and the second an hour before something was announced: quiet until then.
+REAL: dict[str, int] = {
+    "SNM_2021-11-20T1701Z": 1_637_424_060,
+    "FIO_2021-02-04T1700Z": 1_612_454_400,
+    "GVT_2021-02-20T1700Z": 1_613_836_800,
+    "NEBL_2021-04-02T2100Z": 1_617_393_600,
+    "CTXC_2021-03-18T1700Z": 1_616_083_200,
+    "FIO_2021-06-13T1701Z": 1_623_600_060,
+}
+
+
+@functools.cache
+def real_samples(pumps: pathlib.Path, stem: str) -> tuple[Sample, ...]:
+    """Samples of one real file until it is no longer quiet."""
+    columns = pyarrow.parquet.read_table(pumps / f"{stem}.parquet").to_pydict()
+    until = REAL[stem] * 1_000
+    trades = [
+        trade(ms * NS_PER_MS, price, size, side)
+        for ms, price, size, side in zip(
+            columns["ts_ms"], columns["price"], columns["qty"], columns["side"], strict=True
+        )
+        if ms < until
+    ]
+    return tuple([one for one in sampled(trades) if isinstance(one, Sample)])

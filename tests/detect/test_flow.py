@@ -1,9 +1,10 @@
 """`flow`: takers on one side, on balanced tape, on tape with persistent sides, and on a run."""
 
+import pathlib
 from random import Random
 
 import pytest
-from flow_tapes import KEY, SLICE_NS, START, alarms, drive, packed_size, sample
+from flow_tapes import KEY, REAL, SLICE_NS, START, alarms, drive, packed_size, real_samples, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -136,3 +137,18 @@ def test_its_memory_is_small() -> None:
     for one in TAPE:
         detector.update(state, one)
     assert packed_size(state) < 900
+
+
+def test_p_is_calibrated_on_quiet_real_tape(shared_data: pathlib.Path) -> None:
+    """At one in a hundred only: windows overlap, so rarer ones are a handful of episodes."""
+    hits = measured = 0
+    for stem in REAL:
+        detector = Flow()
+        state = detector.start(KEY)
+        for one in real_samples(shared_data / "pumps", stem):
+            known = state.tail.seen
+            found = detector.update(state, one)
+            measured += known >= 2_000 and state.tail.seen > known
+            hits += known >= 2_000 and found is not None and found.score >= 2.0
+    assert measured > 10_000
+    assert 0.5 <= hits / (0.01 * measured) <= 2.0

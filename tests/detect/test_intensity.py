@@ -4,18 +4,27 @@ import pathlib
 from collections import Counter
 from math import cos, exp, pi
 
-import pyarrow.parquet
 import pytest
-from flow_tapes import KEY, SLICE_NS, START, alarms, counted, drive, packed_size, sample, trade
+from flow_tapes import (
+    KEY,
+    REAL,
+    SLICE_NS,
+    START,
+    alarms,
+    counted,
+    drive,
+    packed_size,
+    real_samples,
+    sample,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tapewatch.detect.intensity import Intensity
 from tapewatch.kernels.counts import SIZE_MOST, negbin_tails
-from tapewatch.model.events import Sample, Trade
-from tapewatch.model.time import NS_PER_MS, NS_PER_S
-from tapewatch.testing.streams import sampled
+from tapewatch.model.events import Sample
+from tapewatch.model.time import NS_PER_S
 
 DAY = 86_400 * NS_PER_S
 RATE, SHAPE, WAVE = 2.0, 1.5, 0.7
@@ -182,15 +191,10 @@ def test_its_memory_is_small() -> None:
 def test_p_is_calibrated_on_quiet_real_tape(shared_data: pathlib.Path) -> None:
     """Small coins before anything was announced: all five-second slices, empty ones included."""
     hits, slices = Counter[float](), 0.0
-    for stem, until in (
-        ("SNM_2021-11-20T1701Z", 1_637_424_000),
-        ("FIO_2021-02-04T1700Z", 1_612_454_400),
-        ("GVT_2021-02-20T1700Z", 1_613_836_800),
-        ("NEBL_2021-04-02T2100Z", 1_617_393_600),
-    ):
+    for stem in REAL:
         detector = Intensity()
         state = detector.start(KEY)
-        for one in _samples(shared_data / "pumps" / f"{stem}.parquet", until * NS_PER_S):
+        for one in real_samples(shared_data / "pumps", stem):
             before = state.tail.seen
             found = detector.update(state, one)
             if before >= 2_000:
@@ -200,16 +204,3 @@ def test_p_is_calibrated_on_quiet_real_tape(shared_data: pathlib.Path) -> None:
     assert slices > 50_000
     for level in (1e-2, 1e-3):
         assert 0.5 <= hits[level] / (level * slices) <= 2.0
-
-
-def _samples(file: pathlib.Path, until: int) -> list[Sample]:
-    columns = pyarrow.parquet.read_table(file).to_pydict()
-    trades = [
-        trade(ms * NS_PER_MS, price, size, side)
-        for ms, price, size, side in zip(
-            columns["ts_ms"], columns["price"], columns["qty"], columns["side"], strict=True
-        )
-        if ms * NS_PER_MS < until
-    ]
-    assert all(isinstance(one, Trade) for one in trades)
-    return [one for one in sampled(trades) if isinstance(one, Sample)]

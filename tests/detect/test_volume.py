@@ -1,17 +1,20 @@
 """`volume`: amounts given the number of orders, and what must not be taken for an amount."""
 
+import pathlib
 from collections import Counter
 from math import exp
 from random import Random
+from typing import Any
 
 import pytest
-from flow_tapes import KEY, SLICE_NS, START, alarms, drive, packed_size, sample
+from flow_tapes import KEY, REAL, SLICE_NS, START, alarms, drive, packed_size, real_samples, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tapewatch.detect.volume import Volume
 from tapewatch.model.events import Sample
+from tapewatch.model.outputs import Observation
 from tapewatch.model.time import NS_PER_S
 
 FIRST = START - START % SLICE_NS
@@ -159,3 +162,33 @@ def test_its_memory_is_small() -> None:
     for one in TAPE:
         detector.update(state, one)
     assert packed_size(state) < 1_700
+
+
+def test_p_is_calibrated_on_quiet_real_tape(
+    shared_data: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each kind, told or outdone by another one, in slices with trades."""
+    hits, judged, found = Counter[tuple[str, float]](), 0, []
+    judge = Volume._judge
+
+    def noted(*args: Any) -> Observation | None:
+        found.append(judge(*args))
+        return found[-1]
+
+    monkeypatch.setattr(Volume, "_judge", noted)
+    for stem in REAL:
+        detector = Volume()
+        state = detector.start(KEY)
+        for one in real_samples(shared_data / "pumps", stem):
+            ready = state.order_tail.seen >= 2_000
+            found.clear()
+            detector.update(state, one)
+            judged += ready
+            for level in (1e-2, 1e-3) if ready else ():
+                hits.update(
+                    (o.kind, level) for o in found if o and o.p is not None and o.p <= level
+                )
+    assert judged > 10_000
+    for kind in ("large order", "large volume", "small volume"):
+        for level in (1e-2, 1e-3):
+            assert 0.5 <= hits[kind, level] / (level * judged) <= 2.0, (kind, level)

@@ -204,11 +204,11 @@ def _observation(
             ]
         ),
         baseline_count=state.tail.seen,
-        baseline_age_s=event.interval_ns / NS_PER_S,
-        baseline_window_s=min(
-            (event.ts_event - state.since_ns) / NS_PER_S,
-            MEMORY * event.interval_ns / NS_PER_S,
-        ),
+        baseline_age_s=event.interval_ns / NS_PER_S,  # windows end with the sample
+        # The weighted samples' share of all the time there was.
+        baseline_window_s=max(event.ts_event - state.since_ns, 0)
+        / NS_PER_S
+        * min(1.0, MEMORY / state.samples),
         reason=(
             f"{share:.0f} % of the volume of about {top.orders:.0f} orders was {side},"
             f" usual is {50.0 * (1.0 + copysign(top.usual, deviation * top.usual)):.0f} %"

@@ -48,6 +48,7 @@ class VolumeState(Struct):
     """Memory of one instrument. x is ln(orders); `samples` counts those with trades."""
 
     samples: int = 0
+    since_ns: int = 0  # the first of them
     last_ns: int = 0
     x: float = 0.0
     xx: float = 0.0
@@ -102,6 +103,7 @@ class Volume(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         assert isinstance(event, Sample)
         if event.volume <= 0.0 or event.orders == 0:
             return None
+        state.since_ns = state.since_ns or event.ts_event
         x = log(event.orders) if event.orders > 0 else 0.0
         total = _residual(state, state.total, event.volume, x)
         order = _residual(state, state.order, event.largest, x) if event.largest > 0.0 else None
@@ -221,6 +223,9 @@ def _observation(
         ),
         baseline_count=tail.seen,
         baseline_age_s=max(0.0, (event.ts_event - state.last_ns) / NS_PER_S),
-        baseline_window_s=min(state.samples, MEMORY) * length,
+        # The weighted samples' share of all the time there was.
+        baseline_window_s=max(event.ts_event - state.since_ns, 0)
+        / NS_PER_S
+        * min(1.0, MEMORY / max(state.samples, 1)),
         reason=f"{what} of {seen.amount:.4g} in {length:g} s, {times:.3g} times the expected",
     )
