@@ -22,6 +22,7 @@ SETS: Final[dict[str, str]] = {
     "nab": "the Numenta Anomaly Benchmark, no market data",
     "quiet": "calm market data, where nothing should fire",
     "synthetic": "made-up tapes of known law: calibration and power (DIR may be -)",
+    "peers": "the rules of others on made-up tapes, pumps and bitfinex",
 }
 
 
@@ -42,7 +43,7 @@ def evaluate(
     r"""Run the detectors over a set of data, write the alerts of every file, print the score.
 
     \b
-    SET is one of pumps, bitfinex, books, wallets, usde, nab, quiet, synthetic.
+    SET is one of pumps, bitfinex, books, wallets, usde, nab, quiet, synthetic, peers.
     One configuration is used for everything: the defaults, with what --set changes.
     """
     from tapewatch.app.config import set_option  # noqa: PLC0415  --help stays quick
