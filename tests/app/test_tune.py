@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from tapewatch.app import tune as tuning
 from tapewatch.app.cli import main as command_line
 from tapewatch.app.config import DEFAULT_DETECTORS, assemble, effective
 from tapewatch.app.environment import ABSENT, ALIASES, Setting
@@ -97,6 +99,17 @@ def test_the_rate_and_its_interval_are_those_of_a_day(tape: pathlib.Path) -> Non
     assert recorded.per_day.rate == pytest.approx(2 / covered.days)
     assert recorded.per_day.low == pytest.approx(0.2422 / covered.days, rel=1e-3)  # exact Poisson
     assert recorded.per_day.high == pytest.approx(7.2247 / covered.days, rel=1e-3)
+
+
+def test_notices_are_counted_apart(tape: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    covered = span(tape)
+    said = list(alerts(tape, covered.config))
+    noticed = [replace(alert, severity="info", onset_ns=alert.onset_ns + 1) for alert in said]
+    answers = iter([said, [*said, *noticed]])
+    monkeypatch.setattr(tuning, "alerts", lambda *_: next(answers))
+    _, other = trials(tape, covered, [f"{THRESHOLD}=3"])
+    assert (other.alarms, other.notices) == (2, 2)
+    assert (other.appear, other.vanish) == ((), ())
 
 
 def test_the_choice_says_the_most_within_the_budget(tape: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapewatch.detect.shape import Shape, ShapeState
+from tapewatch.detect.shape import FORMS, KINDS, PARTS, REPEATED, Shape, ShapeState
 from tapewatch.detect.shape_memory import ADOPTED
 from tapewatch.model.inputs import Frame
 from tapewatch.model.outputs import Observation
@@ -232,6 +232,21 @@ def test_a_rare_combination_is_told_with_its_p() -> None:
 def test_rows_of_our_own_import_have_no_form() -> None:
     assert Shape().key(Frame(T0, "ndjson", b"{}")) is None
     assert Shape().key(Frame(T0, "kraken", b"{}")) == "kraken:*"
+
+
+def test_known_skeletons_rows_and_frames_are_bounded() -> None:
+    chance, shape = random.Random(17), Shape()
+    state = shape.start("kraken:*")
+    for index in range(3_000):
+        rows_of = [{"".join(chance.choices("klmnopqrs", k=6)): 1} for _ in range(index % 7)]
+        key = "".join(chance.choices("klmnopqrs", k=4))
+        shape.update(state, Frame(T0 + index, "kraken", text({key: rows_of * 2, "kind": "x"})))
+        assert len(state.forms) <= FORMS
+        assert len(state.reduced) <= FORMS
+        assert len(state.outers) <= FORMS
+        assert len(state.rows) <= PARTS
+        assert len(state.repeated) <= REPEATED
+        assert len(state.kinds) <= KINDS
 
 
 def test_very_long_messages_are_a_kind_and_not_taken_apart() -> None:
