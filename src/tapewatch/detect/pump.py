@@ -216,7 +216,6 @@ class Pump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         # The move at which S would have been `strength`, with as many orders.
         enough = self.strength**2 * burst.move_floor * burst.orders_floor / burst.orders
         enough = max(enough, _MOVE_LEAST)
-        usual = _pct(state.move / known)
         percent = _pct(burst.move)
         return Observation(
             detector=self.name,
@@ -236,19 +235,7 @@ class Pump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             expected_high=_pct(enough),
             unit="%",
             flip=_pct(enough if up else -enough),
-            contributions=(
-                Contribution("strength", burst.strength, burst.strength, self.strength, "floors"),
-                Contribution(
-                    "move of 60 s", abs(burst.move) / burst.move_floor, percent, usual, "floors"
-                ),
-                Contribution(
-                    "orders in 10 s",
-                    burst.orders / burst.orders_floor,
-                    burst.orders,
-                    state.orders / known,
-                    "floors",
-                ),
-            ),
+            contributions=self._parts(state, burst),
             baseline_count=state.tail.seen,
             baseline_age_s=max(0.0, (event.ts_recv - state.newest * SLICE_NS) / NS_PER_S),
             baseline_window_s=slices * SLICE_S,
@@ -261,6 +248,18 @@ class Pump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             sigma=burst.move / max(state.move / known, 1e-4),
             deviation=burst.strength,
             deviation_unit="floors",
+        )
+
+    def _parts(self, state: PumpState, burst: Burst) -> tuple[Contribution, ...]:
+        """What the strength is made of, each in floors."""
+        known, floors = state.known or 1.0, "floors"
+        move = abs(burst.move) / burst.move_floor
+        crowd = burst.orders / burst.orders_floor
+        usual = _pct(state.move / known)
+        return (
+            Contribution("strength", burst.strength, burst.strength, self.strength, floors),
+            Contribution("move of 60 s in %", move, _pct(burst.move), usual, floors),
+            Contribution("orders in 10 s", crowd, burst.orders, state.orders / known, floors),
         )
 
 
