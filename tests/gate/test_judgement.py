@@ -160,3 +160,17 @@ def test_the_same_number_of_moves_far_apart_is_no_storm() -> None:
     apart = 2.0 * TOGETHER_NS / NS_PER_S
     outs = [ask(state, move(n), n * apart, gate) for n in range(3 * MEMBERS)]
     assert [alert_of(out).kind for out in outs] == [""] * len(outs)
+
+
+def test_each_forecast_is_a_line_of_its_own() -> None:
+    """It can be right or wrong by itself, so it joins no incident, not even one of the price."""
+    state = GateState()
+    alert_of(ask(state, seen(5.0)))
+    for start in (60, 120):
+        forecast = seen(
+            1.0, line=1.0, p=None, severity="info", kind="swing", p_persist=0.5,
+            onset_ns=T0 + start * NS_PER_S,
+        )  # fmt: skip
+        told = alert_of(ask(state, forecast, at=start + 2.0))
+        assert (told.severity, told.p_persist) == ("info", 0.5)
+        assert reason_of(ask(state, forecast, at=start + 3.0)) == Reason.ALREADY_SHOWN

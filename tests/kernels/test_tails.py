@@ -15,6 +15,7 @@ from tapewatch.kernels.tails import (
     READY,
     Tail,
     learn,
+    learn_least,
     magnitude_at,
     p_value,
     ready,
@@ -136,3 +137,28 @@ def test_a_tail_survives_packing_and_its_size_is_fixed() -> None:
     assert msgspec.msgpack.decode(packed, type=Tail) == tail
     assert len(tail.counts) == 2 * BINS
     assert len(packed) < 500
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.floats(0.02, 900.0)), min_size=1, max_size=60))
+def test_least_magnitudes_at_once_are_as_good_as_one_by_one(runs: list[tuple[int, float]]) -> None:
+    at_once, one_by_one = Tail(), Tail()
+    for least, magnitude in runs:
+        learn_least(at_once, least)
+        for _ in range(least):
+            learn(one_by_one, 0.0)
+        learn(at_once, magnitude)
+        learn(one_by_one, magnitude)
+    assert at_once.counts == one_by_one.counts
+    assert (at_once.total, at_once.seen) == (one_by_one.total, one_by_one.seen)
+
+
+def test_a_flood_of_least_magnitudes_keeps_the_record_in_bounds() -> None:
+    tail = Tail()
+    learn(tail, 5.0)
+    for _ in range(10):
+        learn_least(tail, 10**9)
+        assert tail.total < 2 * HALF_LIFE
+    assert tail.seen == 10 * 10**9 + 1
+    assert 0.0 < p_value(tail, 5.0)[0] < 1e-3
+    learn_least(tail, 0)
+    assert tail.seen == 10 * 10**9 + 1
