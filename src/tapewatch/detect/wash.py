@@ -1,6 +1,6 @@
 """`wash`: accounts that trade among themselves. Evidence of a pattern, never an accusation.
 
-Theory of operation. `wash_memory` matches each trade with the one it answers, `wash_rings` looks
+Theory of operation. `wash_matching` matches each trade with the one it answers, `wash_rings` looks
 every minute for sets of accounts that answer each other more often than chance, and this module
 says so: one observation a ring, again when it grows heavier.
 """
@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta, Struct
 
 from tapewatch.detect.base import LINE, TOLD
-from tapewatch.detect.wash_memory import Account, Ring, WashState, learn
+from tapewatch.detect.wash_matching import learn
+from tapewatch.detect.wash_memory import Account, Ring, WashState
 from tapewatch.detect.wash_rings import is_trading, rings, trading
 from tapewatch.kernels.amounts import first_digits
 from tapewatch.model.events import Event, Trade

@@ -1,38 +1,22 @@
-"""What `wash` remembers of one market, and how a trade is matched with the one it answers.
+"""What `wash` remembers of one market: accounts, pairs of them, the last trades, usual amounts.
 
-A trade is an *answer* when somebody traded the other way shortly before, in an amount that few
-others would have chosen. Where the venue names both sides, the maker is whom it answers. The graph
-that arises (accounts, and pairs of them) is bounded; what is dropped is counted.
+Everything is bounded; what is dropped is counted.
 """
 
-from collections.abc import Iterator
-from math import log, log10
 from typing import Final
 
 from msgspec import Struct, field
 
 from tapewatch.kernels import amounts
 from tapewatch.kernels.amounts import Amounts
-from tapewatch.kernels.pairing import CHANCE, decades
 from tapewatch.model.events import Trade
-from tapewatch.model.time import NS_PER_S
 
 RECENT: Final = 256  # trades kept: partners' shares are counted over them
-LOOKED: Final = 64  # opposite ones among them that a trade is compared with
 ACCOUNTS: Final = 1_024  # of one market; with pairs and amounts below 1 MB
 PAIRS: Final = 2_048
 STIRRED: Final = 64  # accounts looked at in one search; the rest when they trade again
 NAME_CHARS: Final = 80  # of an account; an address has 42
-NEAR: Final = 0.05  # |ln| of two amounts beyond which they are not the same amount with noise
-QUICK_NS: Final = 300 * NS_PER_S  # an account that trades back within it made a round trip
-# A round trip that gains more is trading: takers' fees are 0-2 % a side, so that of a wash trade
-# gains nothing.
-GAIN: Final = 0.005
-TURNS_USUAL: Final = 0.005  # share of trades that are flat round trips, before any was seen
-TURNS_LEAST: Final = (0.0025, 0.02)  # ... and at least: second thoughts have a cost, so are common
-TURNS_EACH: Final = 3  # of one account that count for what is usual
-_POOL: Final = 0.4  # a maker of more of the recent trades is a pool or the market's maker: no party
-_BEYOND: Final = 20.0  # recent trades' worth of belief in accounts that were not seen lately
+_ABOVE: Final = 0.05  # share of trades at 1 or more from which prices are no probabilities
 
 
 class Account(Struct):
@@ -77,11 +61,11 @@ class Pair(Struct):
 
 
 class Recent(Struct):
-    """A trade that may yet be answered. `side` +1: up on the first outcome, -1: down."""
+    """A trade that may yet be answered. `bought`: +1, or -1 for sold, 0 unknown."""
 
     ts: int
     account: int
-    side: int
+    bought: int
     outcome: int
     amount: float
     notional: float
@@ -119,13 +103,13 @@ class WashState(Struct):
     place: int = 0  # of the next trade in `recent`
     fresh: int = 0  # newest of them, whose amounts are not yet among the usual ones
     outcomes: list[str] = field(default_factory=list)
-    probabilities: bool = True  # all prices were below 1: two outcomes may be complements
+    above: int = 0  # trades at a price of 1 or more
     sizes: Amounts = field(default_factory=Amounts)
     notionals: Amounts = field(default_factory=Amounts)
     next_serial: int = 0
     trades: int = 0
     volume: float = 0.0  # quote units
-    turns: list[int] = field(default_factory=lambda: [0, 0])  # flat round trips: even, at a loss
+    turns: list[int] = field(default_factory=lambda: [0, 0, 0])  # flat round trips, by their sort
     since_ns: int = 0
     now: int = 0
     judged_ns: int = 0  # when rings were last looked for
@@ -134,46 +118,31 @@ class WashState(Struct):
     evicted: int = 0
 
 
-def learn(state: WashState, trade: Trade, window_ns: int) -> None:
-    """Match one trade, then remember it."""
-    state.now = max(state.now, trade.ts_event)
-    state.since_ns = state.since_ns or trade.ts_event
+def recent(state: WashState, trade: Trade) -> Recent:
+    """The trade in our terms."""
     if len(state.accounts) > ACCOUNTS - 2:  # both parties may be new
         _forget_accounts(state)
-    now = _recent(state, trade)
-    _settle(state, now.ts - window_ns)
-    state.accounts[now.account].trades += 1
-    state.trades += 1
-    state.volume = min(state.volume + now.notional, 1e300)
-    if now.maker == now.account:
-        _turn(state, now, now, 0.0)
-    elif now.maker >= 0 and _made(state, now.maker) <= _POOL:
-        _meet(state, now)
-    elif now.side:
-        _turn_back(state, now)
-        _infer(state, now, window_ns)
-    _remember(state, now)
-
-
-def _recent(state: WashState, trade: Trade) -> Recent:
-    """The trade in our terms. Buying one of two complementary outcomes is selling the other."""
     name = trade.instrument.rpartition("/")[2]
     if name not in state.outcomes and len(state.outcomes) <= 2:
         state.outcomes.append(name)
     outcome = state.outcomes.index(name) if name in state.outcomes else len(state.outcomes)
-    state.probabilities = state.probabilities and trade.price < 1.0
-    side = {"buy": 1, "sell": -1}.get(trade.aggressor, 0)
+    state.above += trade.price >= 1.0  # a few of the tiniest are, for their amounts are rounded
+    bought = {"buy": 1, "sell": -1}.get(trade.aggressor, 0)
     size = amounts.canonical(trade.size)
     notional = amounts.canonical(min(trade.size, 1e15) * min(trade.price, 1e15))
-    if _complements(state) and outcome == 1:
-        side = -side
     taker = _serial(state, trade.taker, trade.ts_event)
     maker = _serial(state, trade.maker, trade.ts_event) if trade.maker else -1
-    return Recent(trade.ts_event, taker, side, outcome, size, notional, trade.price, maker)
+    return Recent(trade.ts_event, taker, bought, outcome, size, notional, trade.price, maker)
 
 
-def _complements(state: WashState) -> bool:
-    return state.probabilities and len(state.outcomes) <= 2
+def complements(state: WashState) -> bool:
+    """Are the outcomes the two of one bet, so that buying one is selling the other?"""
+    return len(state.outcomes) <= 2 and state.above <= _ABOVE * state.trades
+
+
+def side(state: WashState, one: Recent) -> int:
+    """+1: up on the first outcome, -1: down."""
+    return -one.bought if one.outcome == 1 and complements(state) else one.bought
 
 
 def _serial(state: WashState, name: str, ts: int) -> int:
@@ -217,17 +186,7 @@ def _forget_accounts(state: WashState) -> None:
     }
 
 
-def _took(state: WashState, serial: int) -> float:
-    """How likely the taker of a recent trade is this account, if it is anybody."""
-    return (state.accounts[serial].recent + 1.0) / (len(state.recent) + _BEYOND)
-
-
-def _made(state: WashState, serial: int) -> float:
-    """The same of a maker."""
-    return (state.accounts[serial].made + 1.0) / (len(state.recent) + _BEYOND)
-
-
-def _settle(state: WashState, before_ns: int) -> None:
+def settle(state: WashState, before_ns: int) -> None:
     """Amounts that can no longer be answered are what is usual here. Not earlier: those of a ring
     at work would make each other usual."""
     while state.fresh:
@@ -239,7 +198,8 @@ def _settle(state: WashState, before_ns: int) -> None:
         amounts.learn(state.notionals, one.account, one.notional)
 
 
-def _remember(state: WashState, now: Recent) -> None:
+def remember(state: WashState, now: Recent) -> None:
+    """Keep the trade, so that it may be answered."""
     state.fresh += 1
     if len(state.recent) < RECENT:
         state.recent.append(now)
@@ -255,109 +215,7 @@ def _remember(state: WashState, now: Recent) -> None:
         state.accounts[now.maker].made += 1
 
 
-def _newest_first(state: WashState, since_ns: int) -> Iterator[Recent]:
-    size = len(state.recent)
-    for step in range(1, size + 1):
-        one = state.recent[(state.place - step) % size]
-        if one.ts < since_ns:
-            return
-        yield one
-
-
-def _opposite(state: WashState, one: Recent, other: Recent) -> bool:
-    """One took what the other gave: the same outcome, or complements (both bought or both sold)."""
-    same = one.outcome == other.outcome
-    return one.side * other.side < 0 and (same or _complements(state))
-
-
-def _turn_back(state: WashState, now: Recent) -> None:
-    """Is it the way back of a round trip?"""
-    for one in _newest_first(state, now.ts - QUICK_NS):
-        if (
-            one.account == now.account
-            and not one.turned
-            and one.outcome == now.outcome
-            and one.side * now.side < 0
-            and abs(log(now.amount / one.amount)) <= NEAR
-        ):
-            bought, sold = (now, one) if now.side * _up(state, now) > 0 else (one, now)
-            _turn(state, now, one, log(sold.price / bought.price))
-            return
-
-
-def _up(state: WashState, one: Recent) -> int:
-    """+1 where `side` +1 means that this outcome was bought."""
-    return -1 if one.outcome == 1 and _complements(state) else 1
-
-
-def _turn(state: WashState, now: Recent, one: Recent, gain: float) -> None:
-    account = state.accounts[now.account]
-    now.turned = one.turned = True
-    if gain > GAIN:
-        account.gains += 1
-    else:
-        sort = int(gain < -GAIN)  # at a loss: the cost of two trades, common where fees are high
-        usual = (state.turns[sort] + 1.0) / (state.trades + 1.0 / TURNS_USUAL)
-        account.turn_gain -= log10(min(1.0, 2.0 * max(usual, TURNS_LEAST[sort])))  # either sort
-        account.flat += 1
-        account.losses += sort
-        state.turns[sort] += account.flat <= TURNS_EACH
-    account.instant += now.ts - one.ts <= NS_PER_S
-    account.turned = min(account.turned + now.notional, 1e300)
-    account.first_turn_ns = account.first_turn_ns or one.ts
-    _stir(state, now.account)
-
-
-def _infer(state: WashState, now: Recent, window_ns: int) -> None:
-    """Find the trade that `now` answers: the recent one that is nearest in amount and in order."""
-    best, least, compared = None, 1.0, 0
-    for one in _newest_first(state, now.ts - window_ns):
-        if one.answered or one.account == now.account or not _opposite(state, one, now):
-            continue
-        compared += 1
-        # By chance, so many of the trades passed on the way would be as near in amount.
-        expected = compared * _coincidence(state, now, one)
-        if expected < least:
-            best, least = one, expected
-        if compared >= LOOKED:
-            break
-    if best is None:
-        return
-    # The least of many: expected counts in order of age add up to a harmonic sum.
-    p = 2.0 * least * (1.0 + log(compared))  # either of two amounts
-    if p > CHANCE:
-        return
-    best.answered = now.answered = True
-    told = decades(p)
-    _link(state, now, best.account, told - log10(_took(state, best.account)),
-          told - log10(_took(state, now.account)))  # fmt: skip
-
-
-def _coincidence(state: WashState, now: Recent, one: Recent) -> float:
-    """Probability that an amount (base or quote units) is as near as these two by chance."""
-    distance = abs(log(now.amount / one.amount))
-    if distance > NEAR:
-        chance = 1.0
-    else:
-        chance = _rarity(state.sizes, now.account, one.account, now.amount, distance)
-    if now.notional == one.notional and now.outcome == one.outcome:
-        rarity = _rarity(state.notionals, now.account, one.account, now.notional, 0.0)
-        chance = min(chance, rarity)
-    return chance
-
-
-def _rarity(known: Amounts, one: int, other: int, amount: float, distance: float) -> float:
-    users = amounts.has_used(known, one, amount) + amounts.has_used(known, other, amount)
-    return amounts.chance(known, amount, distance, users)
-
-
-def _meet(state: WashState, now: Recent) -> None:
-    """The venue names both parties: no amount is needed, only how often others meet them."""
-    state.accounts[now.maker].trades += 1
-    _link(state, now, now.maker, -log10(_made(state, now.maker)), -log10(_took(state, now.account)))
-
-
-def _link(state: WashState, now: Recent, other: int, told: float, told_other: float) -> None:
+def link(state: WashState, now: Recent, other: int, told: float, told_other: float) -> None:
     """`told`: decades as the taker of `now` sees the other, `told_other`: the reverse."""
     first, second = min(now.account, other), max(now.account, other)
     key = first << 32 | second
@@ -375,15 +233,16 @@ def _link(state: WashState, now: Recent, other: int, told: float, told_other: fl
     pair.up += told if own else told_other
     pair.down += told_other if own else told
     # With complements, side +1 of either outcome moves the same position.
-    pair.net += now.amount * now.side * (1 if own else -1)
+    pair.net += now.amount * side(state, now) * (1 if own else -1)
     pair.gross += now.amount
     pair.volume = min(pair.volume + now.notional, 1e300)
     pair.last_ns = now.ts
-    _stir(state, first)
-    _stir(state, second)
+    stir(state, first)
+    stir(state, second)
 
 
-def _stir(state: WashState, serial: int) -> None:
+def stir(state: WashState, serial: int) -> None:
+    """Something is new about this account."""
     if serial not in state.stirred and len(state.stirred) < STIRRED:
         state.stirred.append(serial)
 

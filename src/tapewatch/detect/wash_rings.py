@@ -5,7 +5,6 @@ member's own trades point inwards: one that trades with everybody has no evidenc
 Pure functions of `WashState`; nothing is remembered here.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 from tapewatch.detect.base import LINE, TOLD
@@ -25,9 +24,16 @@ _ONE_WAY: Final = 0.5
 def rings(state: WashState) -> list[Ring]:
     """Those of the accounts that have something new, strongest first; an account belongs to one."""
     found: list[Ring] = []
-    core: dict[int, bool] = {}
+    near: dict[int, list[int]] = {}
+    tried: set[tuple[int, ...]] = set()
     for serial in state.stirred:
-        found.extend(_around(state, serial, core))
+        for one in _close(state, serial, near)[:_STARTS]:
+            start = (min(serial, one), max(serial, one))
+            if start not in tried:
+                tried.add(start)
+                ring = _grown(state, start, near)
+                if ring is not None:
+                    found.append(ring)
         ring = alone(state, serial)
         if ring is not None:
             found.append(ring)
@@ -41,25 +47,35 @@ def rings(state: WashState) -> list[Ring]:
     return kept
 
 
-def _around(state: WashState, serial: int, core: dict[int, bool]) -> Iterator[Ring]:
-    if not _is_core(state, serial, core):
-        return
-    partners = [one for one in state.accounts[serial].partners if _is_core(state, one, core)]
-    partners.sort(key=lambda one: -_strength(_pair(state, serial, one)))
-    for one in partners[:_STARTS]:
-        ring = _grown(state, (serial, one), core)
-        if ring is not None:
-            yield ring
-
-
-def _is_core(state: WashState, serial: int, core: dict[int, bool]) -> bool:
-    """Can it be in a ring at all? Not if even its best partners are few of those it meets."""
-    known = core.get(serial)
+def _close(state: WashState, serial: int, near: dict[int, list[int]]) -> list[int]:
+    """Partners that an account could share a ring with, strongest first: the two meet more often
+    than chance as both of them see it, and neither has too many partners for any ring (a maker)."""
+    known = near.get(serial)
     if known is None:
-        account = state.accounts[serial]
-        hits = sorted((_pair(state, serial, one).hits for one in account.partners), reverse=True)
-        known = core[serial] = sum(hits[: MEMBERS - 1]) >= _INWARD * account.met
+        known = near[serial] = [
+            one
+            for one in state.accounts[serial].partners
+            if _is_often(state, serial, one) and _is_often(state, one, serial)
+        ]
+        if not _is_core(state, serial):
+            known.clear()
+        known.sort(key=lambda one: -_strength(_pair(state, serial, one)))
     return known
+
+
+def _is_often(state: WashState, one: int, other: int) -> bool:
+    pair = _pair(state, one, other)
+    gain = pair.up if one < other else pair.down
+    if gain <= 0.0:
+        return False
+    return closeness(pair.hits, gain, max(state.accounts[one].trades, pair.hits), 1) > 0.0
+
+
+def _is_core(state: WashState, serial: int) -> bool:
+    """Can it be in a ring at all? Not if even its best partners are few of those it meets."""
+    account = state.accounts[serial]
+    hits = sorted((_pair(state, serial, one).hits for one in account.partners), reverse=True)
+    return sum(hits[: MEMBERS - 1]) >= _INWARD * account.met
 
 
 def _pair(state: WashState, one: int, other: int) -> Pair:
@@ -70,23 +86,22 @@ def _strength(pair: Pair) -> float:
     return pair.up + pair.down
 
 
-def _grown(state: WashState, start: tuple[int, int], core: dict[int, bool]) -> Ring | None:
+def _grown(state: WashState, start: tuple[int, int], near: dict[int, list[int]]) -> Ring | None:
     """The best ring that holds these two, member by member, by evidence; a circle is closed only
     by its last member."""
-    _, best = evidence, now = measure(state, start)
+    evidence, best = measure(state, start)
+    now = best
     while len(now.members) < MEMBERS:
-        around = {one for member in now.members for one in state.accounts[member].partners}
+        around = {one for member in now.members for one in _close(state, member, near)[:MEMBERS]}
         tried = [
-            measure(state, (*now.members, one))
-            for one in sorted(around.difference(now.members))
-            if _is_core(state, one, core)
+            measure(state, (*now.members, one)) for one in sorted(around.difference(now.members))
         ]
         if not tried:
             break
-        step = max(tried, key=lambda pair: pair[0])
-        if step[0] < evidence - _DETOUR:
+        step, now = max(tried, key=lambda pair: pair[0])
+        if step < evidence - _DETOUR:
             break
-        evidence, now = max(evidence, step[0]), step[1]
+        evidence = max(evidence, step)
         if now.score > best.score:
             best = now
     return best if best.score > 0.0 else None

@@ -9,9 +9,9 @@ from typing import Final
 
 from msgspec import Struct, field
 
-AMOUNTS: Final = 4_096  # different amounts remembered; then the counts are halved
-USES: Final = 16_384  # (account, amount) pairs remembered before that memory is cleared
-_BITS: Final = 1 << 16  # of that memory: 8 kB
+AMOUNTS: Final = 2_048  # different amounts remembered; then the counts are halved
+USES: Final = 8_192  # (account, amount) pairs remembered before that memory is cleared
+_BITS: Final = 1 << 15  # of that memory: 4 kB
 _PRIOR: Final = 20.0  # accounts' worth of belief in the smooth law of amounts
 _BIN: Final = 0.1  # width of a bin of ln amount
 _DIGITS: Final = 7  # significant digits that tell amounts apart
