@@ -169,6 +169,17 @@ def test_one_of_many_instruments_is_only_told() -> None:
     assert [(index, one.kind, one.severity) for index, one in found] == [(700, "new_value", "info")]
 
 
+def test_a_market_named_before_is_not_new_when_it_trades_at_last() -> None:
+    confirmed = b'{"method":"subscribe","result":{"channel":"trade","symbol":"ETH/USD"}}'
+
+    def trade(symbol: str) -> bytes:
+        return text({"channel": "trade", "data": [{"symbol": symbol, "price": 1.5}]})
+
+    late = [*[trade("BTC/USD")] * 3_000, trade("ETH/USD")]
+    assert [index for index, _ in measured(late)] == [3_000]
+    assert measured([confirmed, *late]) == []
+
+
 def test_free_text_is_no_category() -> None:
     words = [text({**row, "id": "".join(chr(97 + (n * k) % 26) for k in range(1, 6))})
              for n, row in enumerate(rows(2_000))]  # fmt: skip

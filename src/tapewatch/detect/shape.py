@@ -20,7 +20,7 @@ from zlib import crc32
 from msgspec import Struct, field
 
 from tapewatch.detect.base import LINE, TOLD
-from tapewatch.detect.shape_memory import Kind, Oddity, adopt, bits, learn, oddities
+from tapewatch.detect.shape_memory import Kind, Oddity, adopt, bits, learn, named, oddities
 from tapewatch.detect.shape_reading import PARSED_BYTES, Reading, read
 from tapewatch.kernels import tails
 from tapewatch.kernels.code_length import BITS_PER_DECADE, code_length, settled
@@ -201,6 +201,7 @@ def _close_look(
     kind = state.kinds[place]
     kind.seen += 1
     odd = [] if new else oddities(kind, reading)
+    odd = [one for one in odd if not (one.value and named(state.kinds, one.value))]
     if odd and not adopt(kind, odd):
         return _odd(state, frame, kind, odd)
     seen = None if new else _rare(state, frame, kind, reading)

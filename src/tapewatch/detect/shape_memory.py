@@ -73,12 +73,14 @@ class Kind(Struct):
 
 
 class Oddity(Struct, frozen=True, gc=False):
-    """One thing that is odd: where, what sort of thing, a clause for people, and how bad."""
+    """One thing that is odd: where, what sort of thing, a clause for people, and how bad. `value`:
+    the new category, if that is what is odd."""
 
     path: str
     sort: str
     clause: str
     severity: Severity = "warn"
+    value: str = ""
 
     def mark(self) -> int:
         """Equal for the same oddity again."""
@@ -96,6 +98,16 @@ def oddities(kind: Kind, reading: Reading) -> list[Oddity]:
         if one_or_none is not None:
             found.setdefault(one_or_none.mark(), one_or_none)
     return sorted(found.values(), key=lambda odd: odd.severity == "info")
+
+
+def named(kinds: list[Kind], value: str) -> bool:
+    """Whether any kind of message has had this category: a market whose subscription was confirmed
+    is not new when it trades at last."""
+    return any(
+        path.values is not None and value in path.values
+        for kind in kinds
+        for path in kind.paths.values()
+    )
 
 
 def adopt(kind: Kind, odd: list[Oddity]) -> bool:
@@ -213,7 +225,7 @@ def _odd_value(kind: Kind, path: Path, leaf: Leaf, name: str) -> Oddity | None:
     few = len(values) <= _FEW and leaf.type == TEXT
     known = ", ".join(f'"{one}"' for one in list(values)[:3])
     clause = f'"{name}" is "{value}", never seen before (known: {known})'
-    return Oddity(leaf.path, "new_value", clause, "warn" if few else "info")
+    return Oddity(leaf.path, "new_value", clause, "warn" if few else "info", value)
 
 
 def _learn_fields(kind: Kind, fields: Fields, *, counted: bool, first: bool) -> None:
