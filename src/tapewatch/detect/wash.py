@@ -20,6 +20,7 @@ from tapewatch.model.outputs import Contribution, Observation
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
 
+ARBITRAGE: Final = "same-second round trips"  # the kind that accuses nobody
 _BATCH_NS: Final = 60 * NS_PER_S  # rings are looked for so often
 _HEAVIER: Final = 1.2  # a ring is told again when its score rose by so much, and by half a decade
 _STEP: Final = 0.5
@@ -151,7 +152,7 @@ class Wash(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def _kind(ring: Ring) -> str:
     if ring.trading:
-        return "same-second round trips"
+        return ARBITRAGE
     size = len(ring.members)
     return {1: "self-cross", 2: "pair"}.get(size, f"ring of {size}")
 
