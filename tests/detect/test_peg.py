@@ -114,13 +114,24 @@ def test_not_before_there_has_been_a_day() -> None:
 
 @pytest.mark.parametrize("volatility", [3e-5, 1e-4, 1e-3])
 def test_a_floating_price_is_never_an_anchor(volatility: float) -> None:
-    """The calmest of them moves by 10 bps in a quarter of an hour and by 1 % in a day."""
+    """The calmest of them moves by 10 bps in a quarter of an hour and by 1 % in a day, and nothing
+    is told even when it falls by a tenth."""
     random = Random(7)
     bench, price = Bench(), 1.0
     for _ in range(4 * DAY):
         price *= exp(random.gauss(0.0, 8 * volatility))
         assert bench.put(price) is None
     assert bench.put(0.9 * price) is None
+
+
+def test_a_pool_that_bounces_between_its_fees_is_anchored_all_the_same() -> None:
+    """A fee of 0.3 % on either side: no excursion by itself, and a fall of 5 % is one."""
+    random = Random(3)
+    bench = Bench()
+    for _ in range(2 * DAY):
+        assert bench.put(random.choice((0.997, 1.003)), tick=1e-9) is None
+    assert bench.put(0.975, tick=1e-9) is None
+    assert bench.put(0.95, tick=1e-9) is not None
 
 
 def test_a_coarse_tick_is_no_anchor() -> None:

@@ -30,7 +30,7 @@ from tapewatch.model.time import NS_PER_S
 
 _HOUR_S: Final = 3_600.0  # half-life of the usual basis, its variance and the legs' volatility
 _WARM: Final = 300  # comparisons from which the basis is known at all
-_PEG: Final = 0.01  # ten scales of a pegged price are less than this, as in `peg`
+_PEG: Final = 0.01  # ten wanders of a pegged price are less than this, as in `peg`
 _LEAST: Final = 1e-4  # nats in a second: floor of the clip of a leg's volatility, as a tick is
 _ROUNDING: Final = 1e-6  # nats; the least scale, where there are neither spreads nor ticks
 _TOLD_P: Final = float(10.0**-TOLD)
@@ -236,7 +236,7 @@ class Divergence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if size < self.peg_floor * level.mean:
             return None
         spread = level_scale(level, sample.tick)
-        if size < self.z * spread or not anchored(level, spread, self.z, _PEG):
+        if size < self.z * spread or not anchored(level, sample.tick, self.z, _PEG):
             return None
         if not news(state.episode, size / level.mean, sample.ts_event):
             return None
