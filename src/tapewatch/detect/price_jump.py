@@ -54,7 +54,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """|log move of the valid price within one second| / scale, with a calibrated tail.
 
     Of probabilities (venues in `probabilities`) it is the move of the log-odds. The scale is the
-    weighted sum of three variances (half-lives 30, 300, 3,600 s, see `kernels/scale.py`) and of
+    weighted sum of three variances (half-lives 20, 300, 3,600 s, see `kernels/scale.py`) and of
     the floor: half a tick or the usual half-spread (half-life 1 h), whichever is more. A move of
     quotes counts without what the widening of the spread alone explains, so that one side pulled
     out of the book is no jump.

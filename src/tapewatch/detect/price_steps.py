@@ -19,7 +19,9 @@ from tapewatch.kernels.tails import Tail, learn, magnitude_at, p_value, ready
 from tapewatch.model.time import NS_PER_S
 
 STEP_NS: Final = NS_PER_S
-HALF_LIVES_S: Final = (30.0, 300.0, 3600.0)
+# Of steps with events. Twenty seconds rather than thirty: more power on a GARCH tape (8 sd of the
+# moment at one false step in a thousand: 0.90 instead of 0.83), no less on trades of quiet coins.
+HALF_LIVES_S: Final = (20.0, 300.0, 3600.0)
 SPREAD_S: Final = 3600.0  # half-life of the usual half-spread
 _KEPT: Final = (
     0.5 ** (1.0 / HALF_LIVES_S[0]),
