@@ -170,6 +170,17 @@ def test_without_a_budget_it_is_the_recorded_one(tape: pathlib.Path, run: Run) -
     assert [line.split()[0] for line in out[2:]] == usual(span(tape).config, 6.0)
 
 
+def test_a_minute_gives_no_rate(tmp_path: pathlib.Path, run: Run) -> None:
+    with opened(tmp_path / "minute.tape") as file:
+        for second in range(61):
+            file.append(Timer(T0 + second * NS_PER_S))
+    out, error = run("minute.tape", "--try", f"{THRESHOLD}=3")
+    assert [line.split()[-4:] for line in out[1:]] == [
+        ["recorded", "0", "-", "-"], ["-", "-", "0", "0"],
+    ]  # fmt: skip
+    assert error[0] == "1 m 00 s on the tape, replayed 2 times; too short for a rate."
+
+
 def test_lines_for_programs(tape: pathlib.Path, run: Run) -> None:
     out, error = run(str(tape), "--budget", "3", "--try", f"{THRESHOLD}=3,20", "--json")
     lines: list[dict[str, Any]] = [json.loads(line) for line in out]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tapewatch.model.outputs import Alert
 
 NOT_MET: Final = 3  # exit code
+_SHORT_DAYS: Final = 1.0 / 144  # ten minutes: less says nothing of a day
 _TOLD: Final = 10  # changes that are told one by one, without -v
 
 
@@ -83,21 +84,21 @@ def _row(trial: "Trial", span: "Span", others: int) -> None:
     shell = output.current()
     if not trial.text:
         lasted = duration_text(span.days * 86_400.0)
-        shell.say(f"{lasted} on the tape, replayed {counted(others + 1, 'time')}.")
+        short = "; too short for a rate" if span.days < _SHORT_DAYS else ""
+        shell.say(f"{lasted} on the tape, replayed {counted(others + 1, 'time')}{short}.")
         shell.put(f"{'setting':<38}  alarms   a day  {'95 %':<12}   new  gone")
-    rate = trial.per_day
-    interval = f"{_few(rate.low)} to {_few(rate.high)}"
+    rate, per_day, interval = trial.per_day, "-", "-"
+    if rate.rate is not None and span.days >= _SHORT_DAYS:
+        per_day, interval = _few(rate.rate), f"{_few(rate.low)} to {_few(rate.high)}"
     new, gone = (f"{len(trial.appear):,}", f"{len(trial.vanish):,}") if trial.text else ("", "")
     shell.put(
-        f"{fit(trial.text or 'as recorded', 38):<38}  {trial.alarms:>6,}  {_few(rate.rate):>6}"
+        f"{fit(trial.text or 'as recorded', 38):<38}  {trial.alarms:>6,}  {per_day:>6}"
         f"  {interval:<12}  {new:>4}  {gone:>4}".rstrip()
     )
 
 
-def _few(value: float | None) -> str:
+def _few(value: float) -> str:
     """A rate in few digits."""
-    if value is None:
-        return "?"
     return f"{value:,.0f}" if value >= 10.0 else f"{value:.1f}"
 
 
