@@ -101,13 +101,23 @@ def test_thresholds_come_from_clean_steps() -> None:
 
 
 def test_the_least_threshold_that_is_quiet_enough() -> None:
-    markets = [[(float(n), n) for n in range(100)]]
+    peaks = [(float(n), n) for n in range(100)]
 
     def load(line: float) -> float:
-        return sum(score >= line for score, _ in markets[0])
+        return sum(score >= line for score, _ in peaks)
 
-    assert peers._line(markets, load, 10.0) == 90.0
-    assert len(list(peers._alerts("x", sorted(markets[0], reverse=True), 90.0))) == 10
+    assert peers._line({"x": peaks}, load, 10.0) == 90.0
+    assert len(list(peers._alerts("x", sorted(peaks, reverse=True), 90.0))) == 10
+
+
+def test_a_listener_keeps_the_highest() -> None:
+    listener = peers.Listener("move_z", 50, 3)
+    values = prices(60)
+    values[30] *= 1.05
+    for at, value in enumerate(values):
+        listener.hear(value, at)
+    assert next(at for _, at in listener.peaks()) == 30
+    assert len(listener.peaks()) == 3
 
 
 def test_bars_of_a_file(tmp_path: pathlib.Path) -> None:
@@ -115,7 +125,8 @@ def test_bars_of_a_file(tmp_path: pathlib.Path) -> None:
     rows = [(1_600_000_001_000, 10.0), (1_600_000_003_000, 11.0), (1_600_000_021_000, 12.0)]
     lines = [f"{ms},{price}\n" for ms, price in rows]
     file.write_text("ts_ms,price\n" + "".join(lines) + "1600000036000,12\n")
-    ends = sorted(at // NS_PER_S for _, at in peers._bars(file, "level_z"))
+    heard = peers._bars(file, ["level_z"])["level_z"]
+    ends = sorted(at // NS_PER_S for _, at in heard.peaks())
     assert ends == [1_600_000_000 + at for at in (5, 10, 15, 20, 25, 30, 35)]
 
 
@@ -127,7 +138,7 @@ def test_pumps_at_equal_load(shared_data: pathlib.Path, tmp_path: pathlib.Path) 
     (tmp_path / "pumps" / "labels.csv").write_text(f"{head}\n{row}\n")
     name = row.partition(",")[0]
     (tmp_path / "pumps" / name).symlink_to(place / name)
-    loud, quiet, fixed = peers._pumps(tmp_path, "level_z")
+    loud, quiet, fixed = peers._pumps(tmp_path, ["level_z"])
     assert quiet["line"] > loud["line"]
     assert loud["score"]["alarms_per_market_day"]["rate"] <= 1.0
     assert fixed["line"] == 3.0

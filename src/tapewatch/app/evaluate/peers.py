@@ -10,8 +10,9 @@ not installed are named under `missing`; `driftlock` looks at the text of a trad
 price. The forest is too slow for real tape and gets a shorter tape.
 """
 
+import heapq
 import pathlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import exp
 from typing import Any, Final
@@ -20,7 +21,6 @@ import msgspec
 from msgspec import Struct
 
 from tapewatch.app import table_files
-from tapewatch.app.cells import time_ns
 from tapewatch.app.environment import Setting
 from tapewatch.app.evaluate import bitfinex, pumps, scoring
 from tapewatch.app.evaluate import synthetic_tapes as tapes
@@ -43,10 +43,12 @@ LOADS: Final = (1.0, 0.1)  # alarms a market-day
 BAR_S: Final = 5
 FOREST: Final = "rrcf_forest"
 SLOW: Final = frozenset({FOREST, "river_half_space_trees"})  # not for years of minutes
-BISECTIONS: Final = 12  # of a threshold: one score in 4,096
 KEPT: Final = 4_096  # highest scores of a market that can become alarms
 
+FIXED_Z: Final = 3.0  # the threshold of the rule of bot 4.15
+
 Peak = tuple[float, int]  # score, time in ns
+Markets = Mapping[str, Sequence[Peak]]
 
 
 class Size(Struct, frozen=True):
@@ -75,10 +77,9 @@ def measure(size: Size, data: pathlib.Path) -> dict[str, Any]:
     rows += [row for law in LAWS for row in _driftlock(law, size)]
     score: dict[str, Any] = {"set": "peers", "missing": missing, "synthetic": rows}
     if (data / "pumps" / "labels.csv").is_file():
-        score["pumps"] = [row for name in names if name != FOREST for row in _pumps(data, name)]
+        score["pumps"] = list(_pumps(data, [name for name in names if name != FOREST]))
     if (data / "bitfinex_1m" / "incidents.csv").is_file():
-        quick = [name for name in names if name not in SLOW]
-        score["bitfinex"] = [row for name in quick for row in _bitfinex(data, name)]
+        score["bitfinex"] = list(_bitfinex(data, [name for name in names if name not in SLOW]))
     return scoring.plain(score)
 
 
@@ -168,65 +169,88 @@ def _seen(
 # Real tape
 
 
-def _pumps(data: pathlib.Path, name: str) -> list[dict[str, Any]]:
+class Listener:
+    """One rule on one market, and its highest scores: only those can become alarms."""
+
+    def __init__(self, name: str, window: int, kept: int) -> None:
+        self._rule = MAKERS[name](window)
+        self._kept = kept
+        self._heap: list[Peak] = []
+
+    def hear(self, price: float, at: int) -> None:
+        """Score a price, then learn it."""
+        peak = (self._rule.score(price), at)
+        if len(self._heap) < self._kept:
+            heapq.heappush(self._heap, peak)
+        elif peak > self._heap[0]:
+            heapq.heapreplace(self._heap, peak)
+        self._rule.learn(price)
+
+    def peaks(self) -> list[Peak]:
+        """The highest first."""
+        return sorted(self._heap, reverse=True)
+
+
+def _pumps(data: pathlib.Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Onsets found within ten seconds at a load; bars of BAR_S."""
     labels = list(pumps.read_labels(data / "pumps"))
-    peaks = {label.file: _bars(data / "pumps" / label.file, name) for label in labels}
+    heard = {label.file: _bars(data / "pumps" / label.file, names) for label in labels}
+    for name in names:
+        peaks = {file: one[name].peaks() for file, one in heard.items()}
 
-    def scored(line: float) -> dict[str, Any]:
-        said = {file: list(_alerts(name, one, line)) for file, one in peaks.items()}
-        return scoring.plain(pumps.scored(labels, said))
+        def scored(line: float, name: str = name, peaks: Markets = peaks) -> dict[str, Any]:
+            said = {file: list(_alerts(name, one, line)) for file, one in peaks.items()}
+            return scoring.plain(pumps.scored(labels, said))
 
-    rows = []
-    for load in LOADS:
-        line = _line(
-            peaks.values(), lambda line: scored(line)["alarms_per_market_day"]["rate"], load
-        )
-        found = scored(line)
-        rows.append({"rule": name, "load": load, "line": line, "score": found})
-    if name == "level_z":
-        rows.append({"rule": name, "load": None, "line": 3.0, "score": scored(3.0)})
-    return rows
+        lines: list[tuple[float | None, float]] = [
+            (load, _line(peaks, lambda line: scored(line)["alarms_per_market_day"]["rate"], load))
+            for load in LOADS
+        ]
+        if name == "level_z":
+            lines.append((None, FIXED_Z))
+        for load, line in lines:
+            yield {"rule": name, "load": load, "line": line, "score": scored(line)}
 
 
-def _bars(file: pathlib.Path, name: str) -> list[Peak]:
-    """Scores of the last price of each bar at its end. A rule of the window sees empty bars too,
-    with the price before; half-space trees are too slow for that and see bars with trades."""
-    rule = MAKERS[name](HOUR // BAR_S)
+def _bars(file: pathlib.Path, names: Sequence[str]) -> dict[str, Listener]:
+    """The last price of each bar at its end. A rule of the window sees empty bars too, with the
+    price before; half-space trees are too slow for that and see bars with trades."""
+    listeners = {name: Listener(name, HOUR // BAR_S, KEPT) for name in names}
+    quick = [one for name, one in listeners.items() if name not in SLOW]
     step = BAR_S * NS_PER_S
-    peaks: list[Peak] = []
     end, price = 0, 0.0
     for _, row in table_files.rows(file, lambda *_: None):
         at = int(row["ts_ms"]) * NS_PER_MS
-        while end and at >= end:
-            peaks.append((rule.score(price), end))
-            rule.learn(price)
-            end = at - at % step + step if name in SLOW else end + step
-        end = end or at - at % step + step
-        price = float(row["price"])
-    return sorted(peaks, reverse=True)[:KEPT]
+        if end and at >= end:
+            for one in listeners.values():
+                one.hear(price, end)
+            for empty in range(end + step, at + 1, step):
+                for one in quick:
+                    one.hear(price, empty)
+        price, end = float(row["price"]), at - at % step + step
+    return listeners
 
 
-def _bitfinex(data: pathlib.Path, name: str) -> list[dict[str, Any]]:
-    """Price incidents found at a load; the outages of silence are not a rule's business here."""
+def _bitfinex(data: pathlib.Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Price incidents found at a load; outages are not the business of rules of the price."""
     folder = data / "bitfinex_1m"
     incidents = [one for one in bitfinex.read_incidents(folder) if one.kind not in bitfinex.OUTAGES]
-    peaks = {
-        file.stem.removesuffix(bitfinex.SUFFIX): _minutes(file, name)
+    heard = {
+        file.stem.removesuffix(bitfinex.SUFFIX): _minutes(file, names)
         for file in sorted(folder.glob(f"*{bitfinex.SUFFIX}.parquet"))
     }
+    for name in names:
+        peaks = {symbol: one[name].peaks() for symbol, one in heard.items()}
 
-    def scored(line: float) -> dict[str, Any]:
-        said = {symbol: list(_alerts(name, one, line)) for symbol, one in peaks.items()}
-        return scoring.plain(bitfinex.scored(incidents, said))
+        def scored(line: float, name: str = name, peaks: Markets = peaks) -> dict[str, Any]:
+            said = {symbol: list(_alerts(name, one, line)) for symbol, one in peaks.items()}
+            return scoring.plain(bitfinex.scored(incidents, said))
 
-    rows = []
-    for load in LOADS:
-        line = _line(peaks.values(), lambda line: _worst(scored(line)), load)
-        found = scored(line)
-        kept = {key: found[key] for key in ("incidents", "missed", "load")}
-        rows.append({"rule": name, "load": load, "line": line, "score": kept})
-    return rows
+        for load in LOADS:
+            line = _line(peaks, lambda line: _worst(scored(line)), load)
+            found = scored(line)
+            kept = {key: found[key] for key in ("incidents", "missed", "load")}
+            yield {"rule": name, "load": load, "line": line, "score": kept}
 
 
 def _worst(score: dict[str, Any]) -> float:
@@ -235,25 +259,20 @@ def _worst(score: dict[str, Any]) -> float:
     return max(rates, default=0.0)
 
 
-def _minutes(file: pathlib.Path, name: str) -> list[Peak]:
-    rule = MAKERS[name](HOUR // 60)
-    peaks: list[Peak] = []
+def _minutes(file: pathlib.Path, names: Sequence[str]) -> dict[str, Listener]:
+    listeners = {name: Listener(name, HOUR // 60, 8 * KEPT) for name in names}
     for _, row in table_files.rows(file, lambda *_: None):
-        price = float(row["close"])
-        peaks.append((rule.score(price), time_ns(row["ts_ms"]) + 60 * NS_PER_S))
-        rule.learn(price)
-    return sorted(peaks, reverse=True)[: 8 * KEPT]
+        price, at = float(row["close"]), int(row["ts_ms"]) * NS_PER_MS + 60 * NS_PER_S
+        for one in listeners.values():
+            one.hear(price, at)
+    return listeners
 
 
-def _line(
-    markets: Collection[Sequence[Peak]], load_at: Callable[[float], float | None], load: float
-) -> float:
+def _line(peaks: Markets, load_at: Callable[[float], float | None], load: float) -> float:
     """The least threshold that is not louder than `load`."""
-    values = sorted({score for one in markets for score, _ in one})
+    values = sorted({score for one in peaks.values() for score, _ in one})
     low, high = 0, len(values) - 1
-    for _ in range(BISECTIONS + 8):
-        if low >= high:
-            break
+    while low < high:
         middle = (low + high) // 2
         if (load_at(values[middle]) or 0.0) <= load:
             high = middle
