@@ -137,7 +137,8 @@ def test_one_wrong_print_moves_neither_reference_nor_scale_beyond_the_clip() -> 
     detector = BarJump()
     state, price, minute = after()
     other = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=BarJumpState)
-    detector.update(state, flat(minute, 0.001 * price, 1e6))
+    wrong = 0.001 * price
+    detector.update(state, bar(minute, price, price, wrong, wrong, 1e6))
     detector.update(other, flat(minute, price))
     floor = 0.25 * other.range**2 + 1e-6
     for name, half_life in (("short", 30), ("middle", 300), ("long", 3600)):

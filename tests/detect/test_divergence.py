@@ -207,8 +207,9 @@ def test_a_peg_that_breaks_on_one_venue_only_is_told_from_half_a_percent() -> No
 
 
 def test_the_smaller_of_two_excursions_counts() -> None:
-    """A fall that the other venue shares is no divergence; `peg` tells it."""
-    assert all(one.instrument != A for one in Pegged().both(0.99, 0.992))
+    """0.8 % from its level, of which the other venue shares a half."""
+    assert Pegged().both(0.992, 0.996) == []
+    assert len(Pegged().both(0.992, 0.999)) == 1
 
 
 def test_without_pairs_nothing_is_ours() -> None:

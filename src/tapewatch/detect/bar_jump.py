@@ -36,9 +36,7 @@ _VOLUME_CLIP: Final = 10.0  # means: unusual anywhere; and one such bar must not
 _USUAL: Final = 1e-3  # unit of the move in the strength, so that usual strengths are about 1
 _WRONG: Final = log(5.0)  # a fifth or five times: no market of ours does that between two bars
 _UNDONE: Final = 0.2  # of the excursion that may be left of a print that never was
-_ALONE: Final = (
-    2  # bars that one wrong print may show in, at the end of one and the start of another
-)
+_ALONE: Final = 2  # bars one wrong print can show in: the end of one, the start of another
 _STAYS: Final = 0.5  # of the excursion that must be left of a new level
 _WITHIN_NS: Final = 300 * NS_PER_S  # one episode; what is undone later was a market's decision
 _TOLD_P: Final = float(10.0**-TOLD)
