@@ -123,8 +123,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if trade.backfilled:
             return None
         now, price = trade.ts_recv, trade.price
-        if now >= state.until:
-            turn(state, now)
+        settled = self._on_settled(state, now)
         middle = broken(state, price)
         remember(state, price)
         if middle:
@@ -134,15 +133,21 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             followed = self._follow(state, state.jump, now, price)
             if followed is not None:
                 return followed
-        return self._judge(state, now, bid, ask, price)
+        return self._judge(state, now, bid, ask, price) or settled
 
     def _on_quote(self, state: PriceState, quote: Quote) -> Observation | None:
         now, bid, ask = quote.ts_recv, quote.bid, quote.ask
-        same = bid == state.newest_bid and ask == state.newest_ask
-        if same and now < state.until and state.low < bid and ask < state.high:
-            return None
-        seen = self._on_settled(state, now)
-        if not same or not state.newest_ns:
+        old_bid, old_ask = state.newest_bid, state.newest_ask
+        if (
+            state.low < bid <= ask < state.high
+            and state.low < old_bid <= old_ask < state.high
+            and now < state.until
+        ):
+            seen = None  # as with trades: neither can be news
+            settle(state, now)
+        else:
+            seen = self._on_settled(state, now)
+        if bid != old_bid or ask != old_ask or not state.newest_ns:
             state.newest_bid, state.newest_ask, state.newest_ns = bid, ask, now
         return seen
 
@@ -154,11 +159,15 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self._on_settled(state, sample.ts_recv) if state.newest_ns else None
 
     def _on_settled(self, state: PriceState, now: int) -> Observation | None:
-        """Judge the newest quote, if it has stood long enough."""
-        if now >= state.until:
-            turn(state, now)
-        if not settle(state, now):
-            return None
+        """Bring the steps up to `now`, and judge the newest quote when it has stood long enough:
+        within the step in which it came of age."""
+        if now < state.until:
+            return self._judge_quote(state, now) if settle(state, now) else None
+        seen = self._judge_quote(state, now) if settle(state, state.until) else None
+        turn(state, now)
+        return self._judge_quote(state, now) if settle(state, now) else seen
+
+    def _judge_quote(self, state: PriceState, now: int) -> Observation | None:
         bid, ask = state.settled_bid, state.settled_ask
         price = 0.5 * bid + 0.5 * ask
         remember(state, price)
@@ -215,6 +224,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _open(self, state: PriceState, onset: int, seen: float, score: float, p: float) -> None:
         """Follow a jump from here; one that goes on keeps its beginning."""
         x = coordinate(state, seen)
+        state.low, state.high = 1.0, 0.0  # from now on every event matters
         jump = state.jump
         if jump is not None and (x - state.x > 0.0) == (jump.peak > jump.start):
             jump.peak = max(jump.peak, x) if x > jump.start else min(jump.peak, x)

@@ -152,7 +152,6 @@ def turn(state: PriceState, now: int) -> None:
     scales = state.scales
     empty = 0
     if state.until:
-        settle(state, state.until)
         empty = (now - state.until) // STEP_NS
         _learn(state, empty)
     else:

@@ -22,19 +22,8 @@ def micro(bid: float, ask: float, price: float, side: str) -> tuple[float, float
     if side == "buy":
         return (bid if 0.0 < bid < price else price), price
     if side == "sell":
-        return price, (max(price, ask))
+        return price, max(price, ask)
     return price, price
-
-
-def settled(bid: float, ask: float, since_ns: int, now_ns: int, before: float) -> float:
-    """The mid that counts at `now_ns`, of a quote that stands since `since_ns`: its own once it has
-    stood `SETTLED_NS`, until then (and where a side is missing or the book is crossed) `before`.
-
-    Units: prices in quote units, 0.0 where there has been none; times in ns. Cost: O(1).
-    """
-    if now_ns - since_ns < SETTLED_NS or not 0.0 < bid <= ask:
-        return before
-    return 0.5 * bid + 0.5 * ask
 
 
 def half_spread(bid: float, ask: float) -> float:
