@@ -224,10 +224,7 @@ def test_import_and_session(run: Run, tmp_path: pathlib.Path) -> None:
 def test_import_says_what_it_cannot(run: Run, tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.csv").write_text("x\n1\n")
     for args, said in (
-        (
-            ("books", "a.csv", "--instrument", "kraken:BTC/USD"),
-            "importing books is not part of this",
-        ),
+        (("books", "a.csv", "--instrument", "kraken:BTC/USD"), "a.csv has no column that looks"),
         (("trades", "a.csv", "--instrument", "BTC"), '"BTC" is not a market id'),
         (("trades", "a.csv", "--instrument", "kraken:BTC/USD"), "a.csv has no column that looks"),
     ):

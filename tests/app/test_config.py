@@ -174,8 +174,8 @@ def test_test_mode_ends_after_two_minutes_unless_told_otherwise() -> None:
         ),
         ("[detector]\nzscore = 3\n", "tapewatch.toml:2: write a table [detector.zscore]"),
         (
-            "[gate.lines]\nzscor = 4\n",
-            'tapewatch.toml:2: gate.lines: no detector "zscor" runs, did you mean "zscore"?',
+            "[gate.lines]\nprice_jum = 4\n",
+            'tapewatch.toml:2: gate.lines: no detector "price_jum" runs, did you mean "price_jump"?',
         ),
     ],
 )
@@ -201,12 +201,12 @@ def test_lists_and_numbers_from_texts() -> None:
     environment = {
         "TAPEWATCH_SOURCE__KRAKEN__SYMBOLS": "btc/usd, XBT/EUR",
         "TAPEWATCH_SOURCE__KRAKEN__BOOKS": "true",
-        "TAPEWATCH_GATE__LINES__ZSCORE": "4.5",
+        "TAPEWATCH_GATE__LINES__PRICE_JUMP": "4.5",
     }
     config = loaded(environment).config
     assert config.venues[0].instruments() == ("kraken:BTC/USD", "kraken:BTC/EUR")
     assert config.venues[0].books
-    assert config.gate.lines == {"zscore": 4.5}
+    assert config.gate.lines == {"price_jump": 4.5}
 
 
 def test_a_detector_can_be_switched_off() -> None:

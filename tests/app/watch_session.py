@@ -36,6 +36,8 @@ def settings(server: KrakenServer, folder: pathlib.Path, *changes: str) -> Confi
         f"source.kraken.rest_url={server.rest_url}",
         f"kill_switch.file={folder / 'killswitch'}",
         "session.duration_s=30",
+        "detector.driftlock.enabled=true",  # they speak within the seconds of a test
+        "detector.zscore.enabled=true",
         *changes,
     ]
     return assemble([set_option(word) for word in words])[0]

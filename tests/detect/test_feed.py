@@ -44,7 +44,8 @@ def test_every_status_is_either_a_rule_or_good() -> None:
 def test_each_fault_is_said(kind: StatusKind) -> None:
     found = Bench().status(0, kind, "why")
     assert found is not None
-    assert (found.cause, found.severity) == ("feed", RULES[kind].severity)
+    severity = RULES[kind].severity if RULES[kind].from_score <= 1.0 else "info"
+    assert (found.cause, found.severity) == ("feed", severity)
     assert found.score >= found.line == 1.0
     assert found.reason.startswith(RULES[kind].sentence)
     assert "why" in found.reason
@@ -124,11 +125,15 @@ def test_a_venue_clock_ahead_of_ours() -> None:
     found = bench.trade(1, -2.0)
     assert found is not None
     assert (found.score, found.observed) == (2.0, -2.0)
+    assert found.severity == "info"
     assert "the venue's is 2.0 s ahead" in found.reason
     assert bench.trade(70_000, -0.9) is None
     assert bench.trade(70_001, -2.0) is None
     assert bench.trade(70_002, 0.0) is None
     assert bench.trade(70_003, -2.0) is not None
+    worse = Bench().trade(0, -5.0)
+    assert worse is not None
+    assert worse.severity == "warn"
 
 
 def test_measured_lag_and_clock_of_the_decoder() -> None:

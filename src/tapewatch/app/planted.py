@@ -14,10 +14,10 @@ from tapewatch.simulate.truth import Record
 
 # Planted kind -> what a right answer is: (cause, kind); an empty kind stands for any.
 ANSWERS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "price_jump": (("price_spike", ""),),
-    "glitch": (("price_spike", ""),),
-    "bad_print": (("price_spike", ""),),
-    "volume_burst": (("volume_spike", ""),),
+    "price_jump": (("price_jump", ""), ("price_spike", "")),
+    "glitch": (("bad_print", ""), ("price_jump", ""), ("price_spike", "")),
+    "bad_print": (("bad_print", ""), ("price_jump", ""), ("price_spike", "")),
+    "volume_burst": (("volume", ""), ("intensity", ""), ("volume_spike", "")),
     "silence": (("silence", ""),),
     "stall": (("silence", ""), ("feed", "mute")),
     "malformed": (("feed", "malformed"),),

@@ -18,10 +18,12 @@ REPEAT_S: Final = 60.0  # the same fault again within this is counted, not repea
 
 
 class Rule(Struct, frozen=True):
-    """How bad one kind of fault is, and how it is said."""
+    """How bad one kind of fault is, and how it is said. Below a score of `from_score` it is only
+    worth a note."""
 
     severity: Severity
     sentence: str
+    from_score: float = 0.0
 
 
 # Kinds of `Status`. What repairs itself without loss is `info`.
@@ -45,7 +47,8 @@ RULES: Final[dict[str, Rule]] = {
     "rate_limited": Rule("warn", "the venue says that we ask too much"),
     "halted": Rule("info", "the venue has halted trading"),
     "lag": Rule("warn", "trades arrive late"),
-    "clock": Rule("warn", "our clock and the venue's disagree"),
+    # A second or two is a machine without time synchronisation, which moves no market.
+    "clock": Rule("warn", "our clock and the venue's disagree", 5.0),
     "unrecorded": Rule("high", "inputs were received but could not be recorded"),
 }
 # The rest of `StatusKind` says that all is well (again).
@@ -160,7 +163,7 @@ def _say(state: FeedState, found: Found) -> Observation | None:
         ts_event=found.ts,
         score=found.score,
         line=1.0,
-        severity=rule.severity,
+        severity=rule.severity if found.score >= rule.from_score else "info",
         onset_ns=found.onset_ns,
         observed=found.observed,
         unit="" if found.observed is None else "s",

@@ -79,8 +79,9 @@ def status_line(view: StatusView) -> str:
         f"{clock_text(view.now_ns)[:5]} {health(view.age_s)}",
         duration_text(view.elapsed_s),
         counted(view.trades, "trade"),
-        counted(view.alerts, "alert"),
-        *_budget(view.alarms, view.alarms_per_day, view.elapsed_s),
+        counted(view.alerts, "alert")
+        if view.alarms_per_day is None
+        else f"alarms {_rate(view.alarms, view.elapsed_s):.2g}/{view.alarms_per_day:g} a day",
         f"coverage {coverage_text(view.coverage)}",
     ]
     if view.lag_ms is not None:
@@ -92,13 +93,10 @@ def status_line(view: StatusView) -> str:
     return " · ".join(parts)
 
 
-def _budget(alarms: int, per_day: float | None, elapsed_s: float) -> list[str]:
-    """The alarms of a session beside what was asked for. Within the first day their number so far
-    stands for the rate: three in an hour are not 72 a day."""
-    if per_day is None:
-        return []
-    rate = alarms / max(1.0, elapsed_s / 86_400.0)
-    return [f"{rate:.2g} of {per_day:g} alarms a day"]
+def _rate(alarms: int, elapsed_s: float) -> float:
+    """Alarms a day. Within the first day their number so far stands for it: three in an hour are
+    not 72 a day."""
+    return alarms / max(1.0, elapsed_s / 86_400.0)
 
 
 def status_block(view: StatusView) -> list[str]:
@@ -165,7 +163,14 @@ def summary(view: SummaryView) -> list[str]:
                 [
                     f"{view.alerts:,} shown",
                     *([f"{held:,} held back"] if held else []),
-                    *_budget(view.alarms, view.alarms_per_day, view.elapsed_s),
+                    *(
+                        []
+                        if view.alarms_per_day is None
+                        else [
+                            f"{_rate(view.alarms, view.elapsed_s):.2g} of"
+                            f" {view.alarms_per_day:g} alarms a day"
+                        ]
+                    ),
                 ]
             ),
         ),

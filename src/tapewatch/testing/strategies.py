@@ -7,7 +7,7 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from tapewatch.model.events import Bar, Book, Event, Quote, Status, StatusKind, Trade
+from tapewatch.model.events import Bar, Book, Event, Quote, Sample, Status, StatusKind, Trade
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
 from tapewatch.model.instrument import Side
 from tapewatch.model.time import NS_PER_S, TS_MAX_NS, TS_MIN_NS
@@ -33,6 +33,11 @@ bars = st.builds(
     Bar, instruments, times, times, prices, prices, prices, prices, sizes,
     st.integers(1, 86_400 * NS_PER_S), st.integers(-1, 10_000),
 )  # fmt: skip
+samples = st.builds(
+    Sample, instruments, times, times, st.integers(1, 86_400 * NS_PER_S), st.integers(-1, 10**15),
+    prices, prices, prices, prices | st.just(0.0), prices | st.just(0.0), prices | st.just(0.0),
+    st.integers(-1, 10_000), st.integers(-1, 10_000), sizes, sizes, sizes, sizes,
+)  # fmt: skip
 statuses = st.builds(
     Status, sources, instruments | st.just(""), times, times, st.sampled_from(get_args(StatusKind)),
     st.text(max_size=50), st.text(max_size=10), st.integers(0, 100), st.integers(0, 100), times,
@@ -47,5 +52,7 @@ commands = st.builds(
     st.sampled_from(("on", "off", "unknown", "7", *INSTRUMENTS)),
 )  # fmt: skip
 
-events: st.SearchStrategy[Event] = st.one_of(trades, quotes, books, bars, statuses, timers, links)
+events: st.SearchStrategy[Event] = st.one_of(
+    trades, quotes, books, bars, samples, statuses, timers, links, frames
+)
 inputs: st.SearchStrategy[Input] = st.one_of(frames, links, timers, commands)

@@ -19,6 +19,7 @@ def demo(*, seed: int, folder: str | None, as_json: bool) -> None:
     """
     from tapewatch.app.cli.running import until_signal  # noqa: PLC0415  --help stays quick
     from tapewatch.app.cli.watch import settings  # noqa: PLC0415
+    from tapewatch.app.config import set_option  # noqa: PLC0415
     from tapewatch.app.planted import answers, table  # noqa: PLC0415
     from tapewatch.app.replay import recorded  # noqa: PLC0415
     from tapewatch.app.session import TAPE  # noqa: PLC0415
@@ -35,6 +36,10 @@ def demo(*, seed: int, folder: str | None, as_json: bool) -> None:
         async with KrakenServer(market, clock) as server:
             words = {"url": server.ws_url, "rest_url": server.rest_url, "folder": folder}
             flags = settings(("kraken:BTC/USD",), pair=None, duration=f"{DEMO_S}s", **words)
+            # A minute is too short for a record of what is rare; these two need no record.
+            flags += [
+                set_option(f"detector.{name}.enabled=true") for name in ("driftlock", "zscore")
+            ]
             config = shell.load(flags).config
             screen = shell.screen(bell=False, json=as_json, banner="DEMO")
             session = await until_signal(shell, config, clock, screen)
