@@ -119,6 +119,22 @@ def test_a_jump_that_stays_is_a_level_shift_after_five_minutes() -> None:
     assert {one.cause for one in found} == {"price_jump", "level_shift"}
 
 
+def test_of_long_bars_the_next_ones_decide() -> None:
+    hour = 60 * MINUTE
+    state = BarJump().start(ID)
+    bars = [
+        msgspec.structs.replace(one, ts_event=T0 + n * hour, interval_ns=hour)
+        for n, one in enumerate(market(3_000))
+    ]
+    assert called(bars, state) == []
+    price = bars[-1].close
+    later = [
+        msgspec.structs.replace(flat(0, factor * price), ts_event=T0 + n * hour, interval_ns=hour)
+        for n, factor in ((3_000, 1.3), (3_002, 1.0))
+    ]
+    assert [one.cause for one in called(later, state)] == ["price_jump", "bad_print"]
+
+
 def test_what_comes_back_by_itself_later_is_neither() -> None:
     state, price, minute = after()
     bars = [flat(minute, 1.2 * price), flat(minute + 7, price)]

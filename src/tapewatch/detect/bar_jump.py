@@ -155,7 +155,7 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return self._called(state, seen, wrong=wrong)
         if state.onset_ns:
             left = log(bar.close) - log(state.base)
-            over = bar.ts_event > state.onset_ns + _WITHIN_NS
+            over = bar.ts_event > state.onset_ns + _within_ns(bar)
             if over:
                 return self._settled(state, seen, left)
             if abs(left) < _UNDONE * abs(state.peak) and not state.typed and _calm(state, bar):
@@ -173,9 +173,9 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bar = seen.bar
         if not wrong and ready(state.strengths) and not _tells(state.strengths, seen.strength):
             return None  # large, but usual here
-        state.calls = state.calls + 1 if bar.ts_event <= state.called_ns + _WITHIN_NS else 1
+        state.calls = state.calls + 1 if bar.ts_event <= state.called_ns + _within_ns(bar) else 1
         state.called_ns = bar.ts_event
-        if bar.ts_event > state.onset_ns + _WITHIN_NS:
+        if bar.ts_event > state.onset_ns + _within_ns(bar):
             state.onset_ns, state.base = bar.ts_event, seen.reference
             state.peak, state.typed = 0.0, False
         if abs(seen.extreme) > abs(state.peak):
@@ -347,8 +347,13 @@ def _volume_step(state: BarJumpState, volume: float) -> None:
 
 def _calm(state: BarJumpState, bar: Bar) -> bool:
     """Nothing but this: one or two bars, and no unusual volume since five minutes before them."""
-    since = min(state.onset_ns or bar.ts_event, bar.ts_event) - _WITHIN_NS
+    since = min(state.onset_ns or bar.ts_event, bar.ts_event) - _within_ns(bar)
     return state.busy_ns < since and state.calls <= _ALONE
+
+
+def _within_ns(bar: Bar) -> int:
+    """How far apart bars may be that belong to one event: five minutes, of long bars two."""
+    return max(_WITHIN_NS, 2 * bar.interval_ns)
 
 
 def _tells(tail: Tail, strength: float) -> bool:
