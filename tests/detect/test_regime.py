@@ -96,6 +96,7 @@ def test_it_is_not_ready_before_its_record_is() -> None:
 @settings(max_examples=3)
 def test_the_unit_of_prices_does_not_matter(seed: int, factor: float) -> None:
     prices = walk(1_500, seed)
+    prices += [price * 1.01 for price in walk(60, seed, sd=1e-3, start=prices[-1])]
     plain, scaled = (
         list(told(Regime(), (sample(n, by * p) for n, p in enumerate(prices))))
         for by in (1.0, factor)
