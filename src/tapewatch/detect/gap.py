@@ -29,7 +29,8 @@ HALF_LIFE: Final = 60.0  # gaps after which one counts half in the usual gap
 CLIP: Final = 10.0  # a longer gap enters the usual one as so many of it: an outage is not usual
 KNOWN: Final = 50  # gaps before which nothing is called usual
 MANY: Final = 5.0  # until the record can speak: so many times what one gap in a hundred exceeds
-MIN_GAPS: Final = 20.0  # a silence shorter than so many mean gaps of the last hour is no matter
+RULE_S: Final = 60.0  # ... and at least a minute of messages
+MIN_GAPS: Final = 30.0  # a silence shorter than so many mean gaps, of late or of an hour, is none
 SLOW_S: Final = 1800.0  # half-life of that mean: a burst of a minute is not how a stream is
 SLICE_S: Final = 5.0  # p is that of a slice of five seconds, as elsewhere
 TELL: Final = 3.0  # decades from which a silence is told
@@ -82,15 +83,15 @@ class Silence(Struct, frozen=True):
 class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """P(gap / usual gap >= silence / usual gap), by the record of this stream's own gaps.
 
-    `min_s` (or twenty mean gaps of the last hour, if that is longer) and, of bars, `min_bars`: a
-    shorter silence does not matter. The usual gap is an
+    `min_s` of messages (or thirty gaps, of the usual ones or of the last hour's mean, if that is
+    longer) and `min_bars` of bars: a shorter silence does not matter. The usual gap is an
     exponentially weighted mean (half-life 60 gaps, each cut at ten times the mean). p is that of a
     slice of five seconds: of a fast stream, the p of one gap times the gaps in it. Until the record
-    can speak, a rule: five times what one gap in a hundred exceeds, after 50 gaps. Only a stream
-    that flows can warn: mean gap of the last hour below `flowing_s`, usual gap below two bars. From
-    ten minutes on it is high. While the link is down the silence is the link's, and a note; while
-    the venue has halted trading there is none. A silence is told once, again when it rises to high,
-    and when it ends.
+    can speak, a rule: five times what one gap in a hundred exceeds, and a minute, after 50 gaps.
+    Only a stream that flows can warn: usual gap and mean of the last hour up to `flowing_s`, of
+    bars usual gap up to two. From ten minutes on it is high. While the link is down the silence is
+    the link's, and a note; while the venue has halted trading there is none. A silence is told
+    once, again when it rises to high, and when it ends.
 
     `told_s`: every silence of that length is noted, whatever the record says; 0: none is.
     `unknown_s`: the same before 50 gaps are known.
@@ -209,7 +210,7 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """A shorter silence does not matter."""
         least_s = self.min_bars * state.bar_s
         if not least_s:
-            mean_s = state.slow_s / state.slow_n if state.slow_n else 0.0
+            mean_s = max(state.usual_s, state.slow_s / state.slow_n if state.slow_n else 0.0)
             least_s = min(max(self.min_s, MIN_GAPS * mean_s), self.told_s or HIGH_S)
         return int(least_s * NS_PER_S)
 
@@ -248,7 +249,8 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _flows(self, state: GapState) -> bool:
         if state.bar_s:
             return 0.0 < state.usual_s <= 2.0 * state.bar_s
-        return 0.0 < state.slow_s <= self.flowing_s * state.slow_n
+        slow_s = self.flowing_s * state.slow_n
+        return 0.0 < state.slow_s <= slow_s and state.usual_s <= self.flowing_s
 
     def _rarity(self, state: GapState, length_s: float) -> Silence:
         """How odd a silence of so many seconds is."""
@@ -258,7 +260,8 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             limit_s = self.unknown_s or 1e9
             return Silence(length_s / limit_s, 1.0, None, extrapolated=False, limit_s=limit_s)
         if not ready(tail):
-            limit_s = max(MANY * magnitude_at(tail, 0.01) * usual_s, 1e-9)
+            least_s = self.min_bars * state.bar_s or RULE_S
+            limit_s = max(MANY * magnitude_at(tail, 0.01) * usual_s, least_s)
             score = min(SCORE_MAX, length_s / limit_s)
             return Silence(score, 1.0, None, extrapolated=False, limit_s=limit_s)
         p, extrapolated = p_value(tail, length_s / usual_s)

@@ -139,7 +139,7 @@ def test_from_rows_to_a_score(tmp_path: pathlib.Path) -> None:
     assert {one["instrument"] for one in said} == {"polymarket:game/11"}  # a mirror says nothing
     assert sorted((one["cause"], one["severity"]) for one in said) == [
         ("crossed", "warn"), ("price_jump", "info"), ("price_jump", "info"),
-        ("price_jump", "warn"), ("resumed", "info"), ("silence", "warn"),
+        ("price_jump", "warn"), ("resumed", "info"), ("silence", "info"), ("silence", "warn"),
     ]  # fmt: skip
 
 
