@@ -38,6 +38,7 @@ _SIDES: Final[dict[str, Side]] = {
     "buy": "buy", "b": "buy", "bid": "buy", "sell": "sell", "s": "sell", "ask": "sell",
 }  # fmt: skip
 _NAME: Final = re.compile(r"[^A-Za-z0-9._\-]+")  # what an instrument's name cannot have
+_ROUNDED: Final = 0.01  # relative difference from which a value was rounded more than a price
 INSTRUMENTS: Final = 2_000  # of one file
 
 
@@ -103,11 +104,14 @@ def _row(table: Wallets, cells: table_files.Row, names: dict[str, str]) -> Trade
 
 
 def _price(cells: table_files.Row, names: dict[str, str], size: float) -> float:
-    """Of value and size where both are given, since they are exact and a price is rounded."""
-    value = _text(cells, names, "value")
-    if value and size > 0.0 and amount(value) > 0.0:
-        return amount(value) / size
-    return amount(_text(cells, names, "price"))
+    """Value / size where that is a finer number than the price: of all but tiny trades."""
+    value, price = _text(cells, names, "value"), _text(cells, names, "price")
+    if not value or size <= 0.0:
+        return amount(price)
+    exact = amount(value) / size
+    if price and abs(exact - amount(price)) > _ROUNDED * amount(price):
+        return amount(price)
+    return exact
 
 
 def _instrument(table: Wallets, cells: table_files.Row, names: dict[str, str]) -> str:

@@ -53,7 +53,7 @@ def learn(state: WashState, trade: Trade, window_ns: int) -> None:
     state.trades += 1
     state.volume = min(state.volume + now.notional, 1e300)
     if now.maker == now.account:
-        _turn(state, now, now, 0.0)
+        _turn(state, now, now, 0.0, 0.0)
     elif now.maker >= 0 and _made(state, now.maker) <= _POOL:
         _meet(state, now)
     elif now.bought:
@@ -89,15 +89,16 @@ def _opposite(state: WashState, one: Recent, other: Recent) -> bool:
 
 def _turn_back(state: WashState, now: Recent, window_ns: int) -> None:
     """Is it the way back of a round trip?"""
+    compared = 0
     for one in _newest_first(state, now.ts - window_ns):
-        if (
-            one.account == now.account
-            and not one.turned
-            and _opposite(state, one, now)
-            and abs(log(now.amount / one.amount)) <= TURN_NEAR
-        ):
-            _turn(state, now, one, _gain(now, one))
-            return
+        if one.account == now.account and not one.turned and _opposite(state, one, now):
+            compared += 1
+            distance = abs(log(now.amount / one.amount))
+            if distance <= TURN_NEAR:
+                # Who trades all day has an opposite trade of about this amount anyway.
+                chance = compared * amounts.chance(state.sizes, now.amount, distance, 1)
+                _turn(state, now, one, _gain(now, one), chance)
+                return
 
 
 def _gain(now: Recent, one: Recent) -> float:
@@ -107,7 +108,7 @@ def _gain(now: Recent, one: Recent) -> float:
     return -now.bought * log(now.price + one.price)
 
 
-def _turn(state: WashState, now: Recent, one: Recent, gain: float) -> None:
+def _turn(state: WashState, now: Recent, one: Recent, gain: float, chance: float) -> None:
     account = state.accounts[now.account]
     now.turned = one.turned = True
     if gain > GAIN:
@@ -117,7 +118,8 @@ def _turn(state: WashState, now: Recent, one: Recent, gain: float) -> None:
         sort = LOSS if gain < -GAIN else EVEN_QUICK if quick else EVEN
         least = TURNS_LEAST[sort]
         usual = max(least, (state.turns[sort] + _PRIOR * least) / (state.trades + _PRIOR))
-        account.turn_gain -= log10(min(1.0, _SORTS * usual))  # it might have been of any sort
+        # It might have been of any sort.
+        account.turn_gain -= log10(min(1.0, _SORTS * (usual + chance)))
         account.flat += 1
         account.losses += sort == LOSS
         state.turns[sort] += account.flat <= TURNS_EACH

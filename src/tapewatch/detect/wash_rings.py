@@ -12,6 +12,8 @@ from tapewatch.detect.wash_memory import Account, Pair, Ring, WashState
 from tapewatch.kernels.pairing import choices, closeness
 
 MEMBERS: Final = 8  # of a ring; a larger one is told in parts
+_WORTH: Final = 2.0  # decades that a further member adds at least: it is named with all of them
+_EVEN: Final = 0.5  # of the mean of the members: what each of them takes part in at least
 _STARTS: Final = 3  # strongest pairs of an account that a search starts from
 # Decades that each member's own trades must give: less is one party of many that met the ring.
 _OWN: Final = 0.3
@@ -102,7 +104,7 @@ def _grown(state: WashState, start: tuple[int, int], near: dict[int, list[int]])
         if step < evidence - _DETOUR:
             break
         evidence = max(evidence, step)
-        if now.score > best.score:
+        if now.score > best.score + _WORTH * (len(now.members) - len(best.members)):
             best = now
     return best if best.score > 0.0 else None
 
@@ -113,7 +115,7 @@ def measure(state: WashState, members: tuple[int, ...]) -> tuple[float, Ring]:
     total, expected, hits, trials = 0.0, 0.0, 0, 0
     volume = moved = net = 0.0
     first_ns, last_ns = state.now, 0
-    closed = True
+    closed, fewest = True, state.trades
     for member in members:
         account = state.accounts[member]
         own, partners, gain, flow = 0, 0, 0.0, 0.0
@@ -138,6 +140,8 @@ def measure(state: WashState, members: tuple[int, ...]) -> tuple[float, Ring]:
         closed = closed and inward and evidence >= _OWN
         total += evidence
         hits, trials, net = hits + own, trials + count, net + abs(flow)
+        fewest = min(fewest, own)
+    closed = closed and fewest * len(members) >= _EVEN * hits
     one_way = min(1.0, net / moved) if moved > 0.0 else 0.0
     # Each couple was counted from both of its sides.
     worth = 0.5 * total * (1.0 - _ONE_WAY * one_way) - choices(len(state.accounts), len(members))
