@@ -185,20 +185,22 @@ def ramps(score: Score) -> str:
 
 
 def episodes(score: Score) -> str:
+    words = {"wild": "moves are {:g} times as wild", "trend": "a drift of {:g} sd a second"}
     rows = [
         (
-            named(row["tape"]),
+            words[row["kind"]].format(row["k"]),
             f"`{row['detector']}`",
             figure(row["within_60_s"]),
             figure(row["within_600_s"]),
             figure(row["median_delay_s"]),
-            figure(row["false_a_day"]),
+            figure(row["told"]),
         )
         for row in score["episodes"]
     ]
-    head = ("tape", "detector", "within 60 s", "within 600 s", "median delay, s", "elsewhere a day")
-    text = "### Ten minutes of five times the volatility, or of a drift of 0.3 sd a second\n\n"
-    return text + table(head, rows) + "\n"
+    head = (
+        "what", "detector", "within 60 s", "within 600 s", "median delay, s", "told, by anything",
+    )  # fmt: skip
+    return "### Ten minutes of another market\n\n" + table(head, rows) + "\n"
 
 
 def gates(score: Score) -> str:

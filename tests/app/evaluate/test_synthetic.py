@@ -96,17 +96,6 @@ def test_lattices_stand_on_their_ticks() -> None:
     assert len({(step.bid, step.ask) for step in frozen}) == 1
 
 
-def test_episodes_are_planted_where_they_are_said_to_be() -> None:
-    assert [tapes.in_episode(at) for at in (0, 599, 7_200, 7_799, 7_800, 14_400)] == [
-        False, False, True, True, False, True,
-    ]  # fmt: skip
-    found = moves("regime", 15_200)
-    assert pstdev(found[7_200:7_800]) == pytest.approx(5 * pstdev(found[:7_000]), rel=0.1)
-    found = moves("trend", 15_200)
-    assert fmean(found[7_200:7_799]) == pytest.approx(0.3 * tapes.SIGMA, rel=0.35)
-    assert fmean(found[14_400:14_999]) == pytest.approx(-0.3 * tapes.SIGMA, rel=0.35)
-
-
 def test_the_same_seed_gives_the_same_frames() -> None:
     step = Step(99.0, 101.0, 0.1, 5)
     made = [tapes.frames("synthetic:x", 7, step, Random(1)) for _ in range(2)]
@@ -130,6 +119,15 @@ def test_shapes_are_in_units_of_the_local_sd() -> None:
         tapes.log_mid(a) - tapes.log_mid(b) for a, b in zip(drifted, steps[100:104], strict=True)
     ]
     assert each[-1] == pytest.approx(5.0 / sqrt(4) * sum(s.sigma for s in steps[100:104]))
+    steady = runs.trend(steps, 100, 0.3, 4)
+    each = [
+        tapes.log_mid(a) - tapes.log_mid(b) for a, b in zip(steady, steps[100:104], strict=True)
+    ]
+    assert each[-1] == pytest.approx(0.3 * sum(s.sigma for s in steps[100:104]))
+    tripled = runs.wild(steps, 100, 3.0, 4)
+    assert tapes.log_mid(tripled[-1]) - tapes.log_mid(steps[99]) == pytest.approx(
+        3.0 * (tapes.log_mid(steps[103]) - tapes.log_mid(steps[99]))
+    )
     after = runs.masked(steps, 100, 5.0)
     assert len(after) == runs.DECOY_BEFORE_S + 1
     assert tapes.log_mid(after[0]) - tapes.log_mid(steps[99]) == pytest.approx(
@@ -205,7 +203,7 @@ def test_gates_can_fail() -> None:
 
 
 def test_shares_and_ratios() -> None:
-    plants = [Plant(5.0, {"price_jump": 4.0}, True), Plant(5.0, {"drift": 9.0}, False)]
+    plants = [Plant(5.0, {"price_jump": 4.0}, {}, True), Plant(5.0, {"drift": 9.0}, {}, False)]
     assert synthetic._seen(plants, 3.5).hits == 1
     assert synthetic._told(plants).hits == 1
     (first, *_) = synthetic._ratios("t", "d", 5_000, [2.0, 2.5, 1.9])
@@ -214,14 +212,21 @@ def test_shares_and_ratios() -> None:
 
 def test_small_evaluation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "SETTLED_S", 2_500)  # enough for `price_jump`
-    laws = tuple(tapes.law(name) for name in ("gaussian_wild", "frozen", "regime"))
+    laws = tuple(tapes.law(name) for name in ("gaussian_wild", "frozen"))
     size = synthetic.Size(
-        days=0.1, seeds=1, jumps=3, ramps=1, dirty=2, laws=laws, power=("gaussian_wild",)
+        days=0.1,
+        seeds=1,
+        jumps=3,
+        ramps=1,
+        dirty=2,
+        episodes=1,
+        laws=laws,
+        power=("gaussian_wild",),
     )
     score = synthetic.measure(size, NO_DATA, tmp_path)
     json.dumps(score, allow_nan=False)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "gaussian_wild-100.alerts.ndjson", "frozen-100.alerts.ndjson", "regime-100.alerts.ndjson",
+        "gaussian_wild-100.alerts.ndjson", "frozen-100.alerts.ndjson",
     }  # fmt: skip
     gates = {gate["name"]: gate["holds"] for gate in score["gates"]}
     assert gates["alerts of a frozen market"] is True
@@ -230,6 +235,10 @@ def test_small_evaluation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatc
     seen = {(row["at"], row["k"]): row["seen"]["share"] for row in score["power"]}
     assert seen["as_shipped", 2.0] == 0.0
     assert seen["told", 12.0] == 1.0
+    five_times = next(
+        row for row in score["episodes"] if (row["k"], row["detector"]) == (5.0, "price_jump")
+    )
+    assert five_times["within_60_s"]["share"] == 1.0
 
 
 def test_quiet_part_of_a_pump_file(shared_data: pathlib.Path, tmp_path: pathlib.Path) -> None:

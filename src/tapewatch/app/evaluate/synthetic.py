@@ -15,6 +15,7 @@ alarm of the gate, which also asks whether the move matters.
 
 import pathlib
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Final
 
 from msgspec import Struct
@@ -27,7 +28,6 @@ from tapewatch.app.evaluate.runner import write
 from tapewatch.app.evaluate.synthetic_gates import gates
 from tapewatch.app.evaluate.synthetic_runs import Plan, Plant, Run, Shape
 from tapewatch.detect.base import LINE
-from tapewatch.model.time import NS_PER_S
 
 REPORTED: Final = 100  # first of the seeds of reported figures; 0-9 are for tuning
 DECADES: Final = (2, 3, 4)
@@ -39,6 +39,13 @@ SHARES: Final = (1e-2, 1e-3)
 POWER_LAWS: Final = ("gaussian_wild", "garch_t4")
 RAMPS_S: Final = (1, 5, 30, 300)
 RAMP_KS: Final = (5.0, 8.0, 12.0)
+EPISODES: Final = (
+    Shape(2.0, 600, "wild"),
+    Shape(5.0, 600, "wild"),
+    Shape(0.2, 600, "trend"),
+    Shape(0.3, 600, "trend"),
+)
+EPISODE_BUDGETS_S: Final = (60.0, 300.0, 600.0)
 DIRTY: Final = (0.01, 0.05)
 
 PRICE: Final = "price_jump"
@@ -52,6 +59,7 @@ class Size(Struct, frozen=True):
     jumps: int = 1_000
     ramps: int = 100
     dirty: int = 300
+    episodes: int = 50
     laws: tuple[tapes.Law, ...] = tapes.LAWS
     power: tuple[str, ...] = POWER_LAWS
 
@@ -69,9 +77,8 @@ def measure(
 ) -> dict[str, Any]:
     """The same in another size."""
     clean = {law.name: _clean(law, size, out, changes) for law in size.laws}
-    nulls = {law.name: clean[law.name] for law in size.laws if law.null}
     place = synthetic_quiet.folder(data)
-    calibration = [row for name, one in nulls.items() for row in _calibration(name, one)]
+    calibration = [row for name, one in clean.items() for row in _calibration(name, one)]
     if place is not None:
         calibration += _quiet(synthetic_quiet.quiet(place, changes))
     score = {
@@ -80,14 +87,12 @@ def measure(
         "tapes_each": size.seeds,
         "days_each": size.days,
         "calibration": calibration,
-        "load": [_load(name, one) for name, one in nulls.items()],
+        "load": [_load(name, one) for name, one in clean.items()],
         "power": [row for name in size.power for row in _power(name, clean[name], size, changes)],
         "masking": _masking(size, changes),
         "ramps": _ramps(size, changes),
         "contamination": _contaminated(size, changes),
-        "episodes": [
-            row for law in size.laws if not law.null for row in _episodes(law.name, clean[law.name])
-        ],
+        "episodes": _episodes(size, changes),
     }
     return scoring.plain({**score, "gates": gates(scoring.plain(score))})
 
@@ -231,39 +236,23 @@ def _contaminated(size: Size, changes: Sequence[Setting]) -> list[dict[str, Any]
     return rows
 
 
-def _episodes(name: str, clean: Sequence[Run]) -> list[dict[str, Any]]:
-    """Planted episodes: which detector sees them, how soon, and how often it does so elsewhere."""
-    rows = []
-    for detector in ("regime", "drift", PRICE):
-        delays: list[float] = []
-        false, days = 0, 0.0
-        for run in clean:
-            times = [at for at, one in run.scores.get(detector, {}).items() if one >= LINE]
-            for onset in range(tapes.EPISODE_EVERY_S, run.seconds, tapes.EPISODE_EVERY_S):
-                if onset >= runs.SETTLED_S:
-                    inside = [at for at in times if onset <= at < onset + tapes.EPISODE_S]
-                    delays.append(float(inside[0] - onset) if inside else float("inf"))
-            # What follows an episode within ten minutes is its echo, neither true nor false.
-            outside = [
-                at
-                for at in times
-                if at >= runs.SETTLED_S
-                and not tapes.in_episode(at)
-                and not tapes.in_episode(at - tapes.EPISODE_S)
-            ]
-            false += len(scoring.episodes([at * NS_PER_S for at in outside]))
-            share = 1.0 - 2.0 * tapes.EPISODE_S / tapes.EPISODE_EVERY_S
-            days += (run.seconds - runs.SETTLED_S) * share / tapes.DAY_S
-        rows.append(
-            {
-                "tape": name,
-                "detector": detector,
-                **scoring.recalls(delays, (60.0, 300.0, tapes.EPISODE_S)),
-                "median_delay_s": sorted(delays)[len(delays) // 2] if delays else None,
-                "false_a_day": scoring.rate(false, days),
-            }
-        )
-    return rows
+def _episodes(size: Size, changes: Sequence[Setting]) -> list[dict[str, Any]]:
+    """Ten minutes of another market: which detector sees it, and how soon."""
+    plan = Plan(law=tapes.law("gaussian_wild"), seed=REPORTED + 4, points=size.episodes)
+    found = runs.plants(plan, EPISODES, changes)
+    return [
+        {
+            "kind": shape.kind,
+            "k": shape.k,
+            "detector": detector,
+            **scoring.recalls(delays, EPISODE_BUDGETS_S),
+            "median_delay_s": sorted(delays)[len(delays) // 2] if delays else None,
+            "told": _told(plants),
+        }
+        for shape, plants in zip(EPISODES, found, strict=True)
+        for detector in ("regime", "drift", PRICE)
+        for delays in [[one.delays.get(detector, inf) for one in plants]]
+    ]
 
 
 def _seen(plants: Sequence[Plant], line: float, detector: str = PRICE) -> scoring.Proportion:

@@ -129,20 +129,23 @@ def line_at_rate(runs: Sequence[Run], detector: str, per_day: float) -> float:
 
 class Plant(Struct, frozen=True):
     """Something planted: `k` sd, and the highest score that it got in its time, by detector, also
-    where it was too small to matter; `told`: an alarm (warn or above) came of it."""
+    where it was too small to matter; `delays`: seconds until a score reached the line as shipped;
+    `told`: an alarm (warn or above) came of it."""
 
     k: float
     scores: dict[str, float]
+    delays: dict[str, float]
     told: bool
 
 
 class Shape(Struct, frozen=True):
     """What to plant: a `jump` of `k` sd in one second, a `ramp` of `k` sd of its `seconds` in so
-    many seconds, or a jump that is `masked` by a larger one before it."""
+    many seconds, a `trend` of `k` sd each second, moves that are `k` times as `wild`, or a jump
+    that is `masked` by a larger one before it."""
 
     k: float
     seconds: int = 1
-    kind: Literal["jump", "ramp", "masked"] = "jump"
+    kind: Literal["jump", "ramp", "trend", "wild", "masked"] = "jump"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -198,6 +201,21 @@ def ramp(steps: Sequence[Step], at: int, k: float, seconds: int) -> list[Step]:
     return made
 
 
+def trend(steps: Sequence[Step], at: int, k: float, seconds: int) -> list[Step]:
+    """It drifts by `k` sd each second, on top of what it did."""
+    return ramp(steps, at, k * sqrt(seconds), seconds)
+
+
+def wild(steps: Sequence[Step], at: int, k: float, seconds: int) -> list[Step]:
+    """Every move is `k` times what it was."""
+    made, offset = [], 0.0
+    for place in range(at, at + seconds):
+        move = tapes.log_mid(steps[place]) - tapes.log_mid(steps[place - 1])
+        offset += (k - 1.0) * move
+        made.append(tapes.shifted(steps[place], offset))
+    return made
+
+
 def masked(steps: Sequence[Step], at: int, k: float) -> list[Step]:
     """A jump of DECOY sd, and a minute later one of `k`."""
     first, second = at, at + DECOY_BEFORE_S
@@ -238,16 +256,24 @@ def _plant(
     sign: int,
     chance: Random,
 ) -> Plant:
-    k = sign * shape.k
-    if shape.kind == "masked":
-        said = market.planted(at, masked(steps, at, k), chance)[-1:]  # from the second jump on
-    elif shape.kind == "ramp":
-        said = market.planted(at, ramp(steps, at, k, shape.seconds), chance)
-    else:
-        said = market.planted(at, jump(steps, at, k), chance)
-    outputs = [out for one in said for out in one]
+    k, seconds = sign * shape.k, shape.seconds
+    match shape.kind:
+        case "masked":
+            said = market.planted(at, masked(steps, at, k), chance)[-1:]  # from the second jump on
+        case "ramp":
+            said = market.planted(at, ramp(steps, at, k, seconds), chance)
+        case "trend":
+            said = market.planted(at, trend(steps, at, k, seconds), chance)
+        case "wild":
+            said = market.planted(at, wild(steps, at, shape.k, seconds), chance)
+        case _:
+            said = market.planted(at, jump(steps, at, k), chance)
     scores: dict[str, float] = {}
-    for seen in observations(outputs):
-        scores[seen.detector] = max(scores.get(seen.detector, 0.0), seen.score)
-    told = any(isinstance(out, Alert) and out.severity != "info" for out in outputs)
-    return Plant(shape.k, scores, told)
+    delays: dict[str, float] = {}
+    for second, outputs in enumerate(said):
+        for seen in observations(outputs):
+            scores[seen.detector] = max(scores.get(seen.detector, 0.0), seen.score)
+            if seen.score >= LINE:
+                delays.setdefault(seen.detector, float(second))
+    told = any(isinstance(out, Alert) and out.severity != "info" for one in said for out in one)
+    return Plant(shape.k, scores, delays, told)

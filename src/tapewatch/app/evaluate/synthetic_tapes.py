@@ -42,10 +42,6 @@ RARE_S: Final = 7_200.0  # ... of one that hardly moves
 HAWKES_RATE: Final = 1.0  # trades a second
 HAWKES_BRANCHING: Final = 0.7
 HAWKES_DECAY_S: Final = 10.0
-EPISODE_EVERY_S: Final = 7_200  # of tapes with planted episodes; one begins at each multiple
-EPISODE_S: Final = 600
-REGIME: Final = 5.0  # sigma in an episode of the regime tape, in SIGMA
-TREND: Final = 0.3  # drift in an episode of the trend tape, in SIGMA a second
 
 
 class Step(NamedTuple):
@@ -58,11 +54,10 @@ class Step(NamedTuple):
 
 
 class Law(Struct, frozen=True):
-    """How a market moves. `null`: nothing in it should ever be told."""
+    """How a market moves. Nothing in it should ever be told."""
 
     name: str
     steps: Callable[[Random], Iterator[Step]]
-    null: bool = True
 
 
 def quoted(x: float, sigma: float, trades: int = 2, unit: float = SIGMA) -> Step:
@@ -165,30 +160,6 @@ def hawkes(random: Random) -> Iterator[Step]:
         yield quoted(x, SIGMA, trades)
 
 
-def in_episode(second: int) -> bool:
-    """Whether a planted episode lasts: not before the first multiple of EPISODE_EVERY_S."""
-    return second >= EPISODE_EVERY_S and second % EPISODE_EVERY_S < EPISODE_S
-
-
-def regime(random: Random) -> Iterator[Step]:
-    """Volatility is REGIME times as high in episodes."""
-    x = 0.0
-    for second in count():
-        sigma = SIGMA * (REGIME if in_episode(second) else 1.0)
-        x += random.gauss(0.0, sigma)
-        yield quoted(x, sigma)
-
-
-def trend(random: Random) -> Iterator[Step]:
-    """The price drifts in episodes, up and down in turn."""
-    x = 0.0
-    for second in count():
-        x += random.gauss(0.0, SIGMA)
-        if in_episode(second):
-            x += TREND * SIGMA * (1 if second // EPISODE_EVERY_S % 2 else -1)
-        yield quoted(x, SIGMA)
-
-
 LAWS: Final = (
     Law("gaussian", gaussian(SIGMA)),
     Law("gaussian_wild", gaussian(WILD * SIGMA)),
@@ -200,8 +171,6 @@ LAWS: Final = (
     Law("lattice_slow", lattice(SLOW_S)),
     Law("lattice_rare", lattice(RARE_S)),
     Law("frozen", frozen),
-    Law("regime", regime, null=False),
-    Law("trend", trend, null=False),
 )
 
 
