@@ -85,7 +85,13 @@ def test_silence_finds_no_crash_and_a_crash_no_outage() -> None:
 
 
 def test_load_counts_episodes_of_all_causes_by_what_began_them() -> None:
-    minutes = [(0, "drift"), (4, "price_jump"), (60, "price_jump"), (600_000, "price_jump")]
+    minutes = [
+        (0, "drift"),
+        (0, "silence"),
+        (4, "price_jump"),
+        (60, "price_jump"),
+        (600_000, "price_jump"),
+    ]
     said = {"BTCUSD": [alert(m, cause) for m, cause in minutes] + [alert(30, severity="info")]}
     load = scored([], said)["load"]
     assert list(load) == ["BTCUSD 2016"]

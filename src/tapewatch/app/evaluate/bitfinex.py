@@ -166,9 +166,10 @@ def _load(said: Mapping[str, Sequence[Alert]]) -> Iterator[tuple[str, dict[str, 
             alarms = [
                 one for one in _alarms(said.get(symbol, ())) if since <= one.ts_alert_ns < until
             ]
-            starts = set(scoring.episodes(one.ts_alert_ns for one in alarms))
+            starts = scoring.episodes(one.ts_alert_ns for one in alarms)
             if starts:
-                causes = Counter(one.cause for one in alarms if one.ts_alert_ns in starts)
+                first = {one.ts_alert_ns: one.cause for one in reversed(alarms)}
+                causes = Counter(first[at] for at in starts)
                 yield (
                     f"{symbol} {span[0][:4]}",
                     {
