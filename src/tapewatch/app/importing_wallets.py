@@ -39,6 +39,7 @@ _SIDES: Final[dict[str, Side]] = {
 }  # fmt: skip
 _NAME: Final = re.compile(r"[^A-Za-z0-9._\-]+")  # what an instrument's name cannot have
 _ROUNDED: Final = 0.01  # relative difference from which a value was rounded more than a price
+ROWS: Final = 10_000_000  # of one file, which are held in memory: 3 GB
 INSTRUMENTS: Final = 2_000  # of one file
 
 
@@ -65,10 +66,17 @@ def ids(table: Wallets) -> tuple[str, ...]:
 
 
 def trades(table: Wallets, complain: table_files.Complain) -> Iterator[tuple[int, Frame]]:
-    """Time and frame of each trade."""
+    """Time and frame of each trade, by time: such tables are often written market by market."""
+    for row in sorted(_rows(table, complain), key=lambda row: row.ts_event):
+        yield row.ts_event, Frame(row.ts_event, "ndjson", msgspec.json.encode(Row(trade=row)))
+
+
+def _rows(table: Wallets, complain: table_files.Complain) -> Iterator[TradeRow]:
+    """Those that make sense. Raises `ConfigError` when there are too many to sort."""
     names: dict[str, str] = {}
-    newest = 0
     for number, cells in table_files.rows(table.file, complain):
+        if number > ROWS:
+            raise ConfigError(f"{table.file.name} has more than {ROWS:,} rows; split it by time")
         names = names or _named(table, cells)
         try:
             row = _row(table, cells, names)
@@ -78,9 +86,8 @@ def trades(table: Wallets, complain: table_files.Complain) -> Iterator[tuple[int
         wrong = impossible(row)
         if wrong:
             complain(number, wrong)
-            continue
-        newest = max(newest, row.ts_event)  # what is late is received late
-        yield row.ts_event, Frame(newest, "ndjson", msgspec.json.encode(Row(trade=row)))
+        else:
+            yield row
 
 
 def _row(table: Wallets, cells: table_files.Row, names: dict[str, str]) -> TradeRow:
@@ -108,10 +115,8 @@ def _price(cells: table_files.Row, names: dict[str, str], size: float) -> float:
     value, price = _text(cells, names, "value"), _text(cells, names, "price")
     if not value or size <= 0.0:
         return amount(price)
-    exact = amount(value) / size
-    if price and abs(exact - amount(price)) > _ROUNDED * amount(price):
-        return amount(price)
-    return exact
+    exact, given = amount(value) / size, amount(price) if price else 0.0
+    return given if given > 0.0 and abs(exact - given) > _ROUNDED * given else exact
 
 
 def _instrument(table: Wallets, cells: table_files.Row, names: dict[str, str]) -> str:

@@ -81,12 +81,13 @@ def evaluate(
 
 
 def _file(data: pathlib.Path) -> pathlib.Path:
-    """The trades. Raises `ConfigError` unless there is exactly one such file."""
+    """The trades: `trades.*`, or the only table there is. Raises `ConfigError`."""
     files = [
         file
         for file in sorted(data.iterdir())
         if file.name.endswith(_SUFFIXES) and file.name != LABELS
     ]
+    files = [file for file in files if _stem(file) == "trades"] or files
     if len(files) != 1:
         raise ConfigError(f"{data} has {len(files)} files of trades, not one", "DIR")
     return files[0]
