@@ -18,13 +18,13 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+from quality_peers import peers_section
 from quality_tables import (
     Score,
     figure,
     nab_section,
     named,
     paragraph,
-    peers_section,
     plain_section,
     synthetic_section,
 )
@@ -82,7 +82,6 @@ def kept(results: dict[str, Score]) -> str:
 SECTIONS: dict[str, Callable[[Score], str]] = {
     "synthetic": synthetic_section,
     "nab": nab_section,
-    "peers": peers_section,
 }
 
 
@@ -129,7 +128,10 @@ def page(results: dict[str, Score]) -> str:
         where = "DIR" if folder == "." else f"DIR/{folder}"
         text += f"\n## {title}\n\n"
         text += f"```console\n$ tapewatch evaluate {name} {where} --out OUT\n```\n\n"
-        text += SECTIONS.get(name, plain_section)(results[name])
+        if name == "peers":
+            text += peers_section(results[name], results)
+        else:
+            text += SECTIONS.get(name, plain_section)(results[name])
     return text
 
 

@@ -126,7 +126,11 @@ def load(score: Score) -> str:
         for row in score["load"]
     ]
     head = ("tape", "alarms a day", "pages a day", "lines a day, info too", "causes of alarms")
-    return "### Load where there is nothing\n\n" + table(head, rows) + "\n"
+    text = "### Load where there is nothing\n\n" + paragraph(
+        "All default detectors behind the gate. Each tape is the first day of a market, when the "
+        "alarm budget has little to rank an event against."
+    )
+    return text + table(head, rows) + "\n"
 
 
 def power(score: Score) -> str:
@@ -254,60 +258,3 @@ def nab_section(score: Score) -> str:
     ]
     text += table(head, rows) + "\nBy family, standard profile, one threshold:\n\n"
     return text + table(("family", "windows", "score"), families)
-
-
-def peers_section(score: Score) -> str:
-    text = paragraph(
-        "Each rule at the threshold at which it is as loud as stated. `level_z` is the z of the "
-        "price over an hour, which the rule of bot 4.15 compares with 3; `driftlock` looks at "
-        "the text of a trade. The forest (40 trees of 256 points) manages some 50 points a "
-        "second, so it has a shorter tape and none of the real ones."
-    )
-    if score["missing"]:
-        text += paragraph(f"Not installed when this was measured: {', '.join(score['missing'])}.")
-    text += "Share of jumps seen at a share of false steps:\n\n"
-    ks = sorted({row["k"] for row in score["synthetic"]})
-    rows: dict[tuple[str, str, str], dict[float, str]] = {}
-    for row in score["synthetic"]:
-        cells = rows.setdefault((named(row["tape"]), f"{row['share']:g}", f"`{row['rule']}`"), {})
-        cells[row["k"]] = figure(row["seen"])
-    body = [(*key, *(cells[k] for k in ks)) for key, cells in sorted(rows.items())]
-    text += table(("tape", "false steps", "rule", *(f"{k:g} sd" for k in ks)), body)
-    return text + peers_on_pumps(score.get("pumps", [])) + peers_on_bars(score.get("bitfinex", []))
-
-
-def peers_on_pumps(found: list[Score]) -> str:
-    rows = [
-        (
-            f"`{row['rule']}`",
-            f"{row['line']:.4g}",
-            figure(row["score"]["onsets"]["within_10_s"]),
-            figure(row["score"]["onsets"]["within_300_s"]),
-            figure(row["score"]["alarms_per_market_day"]),
-            figure(row["score"]["chance"]["share"]),
-        )
-        for row in found
-    ]
-    head = (
-        "rule", "threshold", "onsets within 10 s", "within 300 s", "alarms a market-day", "chance",
-    )  # fmt: skip
-    return f"\nPumps:\n\n{table(head, rows)}" if rows else ""
-
-
-def peers_on_bars(found: list[Score]) -> str:
-    rows = [
-        (
-            f"`{row['rule']}`",
-            f"{row['line']:.4g}",
-            figure(row["score"]["incidents"]),
-            figure(
-                {
-                    name: load["alarms_per_day"]["rate"]
-                    for name, load in row["score"]["load"].items()
-                }
-            ),
-        )
-        for row in found
-    ]
-    head = ("rule", "threshold", "incidents found", "alarms a day")
-    return f"\nPrice incidents on minute bars:\n\n{table(head, rows)}" if rows else ""
