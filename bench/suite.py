@@ -20,6 +20,7 @@ import msgspec
 from scan import rows, scanned
 from tapewatch.app.build import engine_of
 from tapewatch.app.evaluate.runner import configured
+from tapewatch.engine.engine import Engine
 from tapewatch.model.inputs import Frame, Input, Timer
 from tapewatch.model.outputs import Alert
 from tapewatch.model.time import NS_PER_S
@@ -48,9 +49,8 @@ def frames(count: int, instruments: int = 1, rate: float = 3.0) -> Iterator[Inpu
         yield Frame(now, "ndjson", encode({"trade": trade}))
 
 
-def stepped(inputs: list[Input], ids: list[str]) -> int:
+def stepped(engine: Engine, inputs: list[Input]) -> int:
     """Bytes of alert lines."""
-    engine = engine_of(configured(ids))
     step, size = engine.step, 0
     for item in inputs:
         for out in step(item):
@@ -114,7 +114,8 @@ def main() -> None:
     data = "".join(f"{row}\n" for row in rows(options.lines)).encode()
     suite = scan = float("inf")
     for _ in range(options.rounds):  # interleaved, so that a busy machine slows both
-        suite = min(suite, seconds(lambda: stepped(inputs, ids)))
+        engine = engine_of(configured(ids))
+        suite = min(suite, seconds(lambda engine=engine: stepped(engine, inputs)))
         scan = min(scan, seconds(lambda: scanned(data, algo="zstd", show_all=True)))
     packed, resident = state_bytes(200, 300)
     result = {

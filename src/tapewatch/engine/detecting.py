@@ -70,6 +70,8 @@ class Keyed:
         """Keys that a timer at `now` (ns) goes to."""
         if not self.timed:
             return list(self.states)
+        if not self._wheel or self._wheel[0][0] > now:
+            return []
         found = []
         while self._wheel and self._wheel[0][0] <= now:
             due, key = heapq.heappop(self._wheel)
@@ -87,7 +89,8 @@ class Keyed:
 
     def restore(self, states: dict[str, Any], last_used: dict[str, int]) -> None:
         """Take over the memory of a snapshot."""
-        self.states, self.last_used = states, last_used
+        self.states.update(states)  # in place: the engine's routes hold these two
+        self.last_used.update(last_used)
         for key, state in states.items() if self.timed else ():
             self.schedule(key, state)
 

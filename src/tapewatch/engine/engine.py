@@ -52,7 +52,8 @@ from tapewatch.model.time import NS_PER_S, TS_MIN_NS
 from tapewatch.venues.base import Venue
 
 SET_BACK_NS: Final = NS_PER_S  # a smaller step back is the disorder of inputs on their way here
-Route = tuple[tuple[Keyed, str], ...]  # detectors, each with the key of its state
+# Detectors that want an event, each with the key of its state and what is needed to call it.
+Route = tuple[tuple[Keyed, str, dict[str, Any], dict[str, int], Callable[..., Any], bool], ...]
 _COUNTED: Final = (Trade, Quote, Book, Bar, Status)
 
 
@@ -221,19 +222,20 @@ class Engine:
         route = routes.get(about)
         if route is None:
             route = self._find_route(routes, event, about)
-        for keyed, key in route:
-            # `Keyed.measure` for a state that exists, without its call: this is the hot loop.
-            state = keyed.states.get(key)
+        seq = self.seq
+        # `Keyed.measure` for states that exist, without its call and look-ups: the hot loop.
+        for keyed, key, states, last_used, update, timed in route:
+            state = states.get(key)
             if state is None:
-                seen = keyed.measure(key, event, self.seq, outputs)
+                seen = keyed.measure(key, event, seq, outputs)
             else:
-                keyed.last_used[key] = self.seq
+                last_used[key] = seq
                 try:
-                    seen = keyed.update(state, event)
+                    seen = update(state, event)
                 except Exception as error:
                     outputs.append(keyed.quarantine(key, event, error))
                     continue
-                if keyed.timed:
+                if timed:
                     keyed.schedule(key, state)
             if seen is not None:
                 self._judge(keyed, seen, outputs)
@@ -242,7 +244,13 @@ class Engine:
         if len(routes) >= limits.KEYS_PER_DETECTOR:
             routes.clear()
         keys = [(keyed, keyed.detector.key(event)) for keyed in self._wanting(type(event))]
-        route = routes[about] = tuple([(keyed, key) for keyed, key in keys if key is not None])
+        route = routes[about] = tuple(
+            [
+                (keyed, key, keyed.states, keyed.last_used, keyed.update, keyed.timed)
+                for keyed, key in keys
+                if key is not None
+            ]
+        )
         return route
 
     def _wanting(self, kind: type[Event]) -> tuple[Keyed, ...]:

@@ -157,23 +157,7 @@ def summary(view: SummaryView) -> list[str]:
             "data",
             f"{counted(view.trades, 'trade')}, {coverage}, {counted(view.reconnects, 'reconnect')}",
         ),
-        (
-            "alerts",
-            ", ".join(
-                [
-                    f"{view.alerts:,} shown",
-                    *([f"{held:,} held back"] if held else []),
-                    *(
-                        []
-                        if view.alarms_per_day is None
-                        else [
-                            f"{_rate(view.alarms, view.elapsed_s):.2g} of"
-                            f" {view.alarms_per_day:g} alarms a day"
-                        ]
-                    ),
-                ]
-            ),
-        ),
+        ("alerts", _alerts(view, held)),
         *(
             ("", f"{count:,} {clean(reason, 40)}")
             for reason, count in sorted(view.suppressed.items())
@@ -193,6 +177,16 @@ def summary(view: SummaryView) -> list[str]:
         line if view.folder and _folder(view) in line else fit(line)
         for line in (head, *_short(rows))
     ]
+
+
+def _alerts(view: SummaryView, held: int) -> str:
+    parts = [f"{view.alerts:,} shown"]
+    if held:
+        parts.append(f"{held:,} held back")
+    if view.alarms_per_day is not None:
+        rate = _rate(view.alarms, view.elapsed_s)
+        parts.append(f"{rate:.2g} of {view.alarms_per_day:g} alarms a day")
+    return ", ".join(parts)
 
 
 def _short(rows: Iterable[tuple[str, str]]) -> list[str]:
