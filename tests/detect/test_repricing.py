@@ -79,6 +79,31 @@ def test_a_quote_that_was_gone_is_young_again() -> None:
     assert bench.state.young
 
 
+def test_each_side_comes_of_age_by_itself() -> None:
+    bench = Bench().steady()
+    bench.book(11_000, 0.55, 0.60)
+    bench.book(11_100, 0.55, 0.57)
+    bench.timer(11_300)
+    assert bench.price == pytest.approx(0.5)  # 0.55 counts, 0.57 does not yet
+    bench.timer(11_350)
+    assert bench.price == pytest.approx(0.56)
+
+
+def test_young_levels_are_bounded_by_the_book() -> None:
+    bench = Bench().steady()
+    for ms in range(11_000, 11_200):
+        bench.book(ms, ms / 100_000, 0.51)
+        assert len(bench.state.young) <= 2
+
+
+def test_a_market_on_the_move_is_told_once_a_minute() -> None:
+    bench = Bench().steady(0.10, 0.12)
+    for index in range(1, 7):
+        bench.book(index * 9_000 + 2_000, 0.10 + index / 8, 0.12 + index / 8)
+        bench.timers(index * 9_000 + 3_000, index * 9_000 + 10_000)
+    assert [one.kind for one in bench.seen].count("repriced") == 1
+
+
 def test_wide_and_one_sided_books_hold_the_price() -> None:
     bench = Bench().steady()
     for bid, ask in ((0.07, 0.91), (0.49, 0.0), (0.0, 0.51), (0.52, 0.51)):

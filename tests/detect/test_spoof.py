@@ -145,6 +145,19 @@ def test_quote_stuffing_is_spoof_and_no_price_jump() -> None:
     assert not any(jumps)
 
 
+def test_levels_that_stand_are_no_stuffing() -> None:
+    bench = Bench().usual(120)
+    plain = dict(bench.bids)
+    for _ in range(100):
+        bench.bids = plain | {100.20 + index / 100: 1.0 for index in range(5)}
+        bench.put(bench.book())
+        bench.ms += 250
+        bench.bids = dict(plain)
+        bench.put(bench.book())
+        bench.ms += 20
+    assert bench.seen == []
+
+
 def test_counts_are_told_with_a_probability_once_they_are_known() -> None:
     bench = Bench()
     bench.usual(10_200)
