@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tapewatch.app.importing import Imported, Plan, import_file, parse_columns, time_ns
+from tapewatch.app.cells import time_ns
+from tapewatch.app.importing import Imported, Plan, import_file, parse_columns
 from tapewatch.io.tape_file import TapeFile
 from tapewatch.io.tape_read import TapeReader
 from tapewatch.model import limits

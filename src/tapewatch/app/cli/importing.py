@@ -8,6 +8,7 @@ import click
 from msgspec import structs
 
 from tapewatch.app import importing
+from tapewatch.app.cells import time_ns
 from tapewatch.app.cli import output
 from tapewatch.app.config import effective, set_option
 from tapewatch.app.environment import Setting
@@ -73,7 +74,7 @@ def import_(  # noqa: PLR0913  one argument per option
         columns=importing.parse_columns(columns),
         interval_s=parse_duration(interval) if interval else 0.0,
         bar_time=bar_time,
-        **({"start_ns": importing.time_ns(start)} if start else {}),
+        **({"start_ns": time_ns(start)} if start else {}),
     )
     source = _source(plan)
     flags = [source, *(set_option(change) for change in changes)]
