@@ -26,6 +26,7 @@ SHORT: Final = 24  # short gaps for one that is recorded by itself
 STEER: Final = 0.05  # e-folds by which one recorded gap moves the bound, at most
 QUICK_FROM: Final = 256  # gaps before the bound is used
 HALF_LIFE: Final = 60.0  # gaps after which one counts half in the usual gap
+_STEP: Final = 1.0 - 0.5 ** (1.0 / HALF_LIFE)
 CLIP: Final = 10.0  # a longer gap enters the usual one as so many of it: an outage is not usual
 KNOWN: Final = 50  # gaps before which nothing is called usual
 MANY: Final = 5.0  # until the record can speak: so many times what one gap in a hundred exceeds
@@ -125,26 +126,32 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return GapState(key, key.partition(":")[0])
 
     def update(self, state: GapState, event: Event, /) -> Observation | None:
-        kind = type(event)
-        if kind is Trade:
-            if event.backfilled:  # type: ignore[union-attr]
+        if type(event) is Trade and not event.backfilled:
+            gap_ns = event.ts_recv - state.last_ns
+            if gap_ns < state.quick_ns:  # the hot path
+                if gap_ns > 0:  # one message may carry many events: it is messages that have gaps
+                    state.last_ns = event.ts_recv
+                    state.short += 1
+                state.price = event.price
                 return None
-        elif kind is Timer:
+        return self._update(state, event)
+
+    def _update(self, state: GapState, event: Event) -> Observation | None:
+        """All that is not a trade soon after the message before."""
+        if isinstance(event, Timer):
             return self._on_timer(state, event.ts_recv)
-        elif kind is not Quote and kind is not Book:
+        if not isinstance(event, Trade | Quote | Book):
             return self._on_other(state, event)
-        now = event.ts_recv
+        if isinstance(event, Trade) and event.backfilled:
+            return None
+        now, found = event.ts_recv, None
         gap_ns = now - state.last_ns
-        found = None
         if gap_ns >= state.quick_ns:
             found = self._on_message(state, event, now)
-        elif gap_ns > 0:  # one message may carry many events: it is messages that have gaps
+        elif gap_ns > 0:
             state.short += 1
             state.last_ns = now
-        if kind is Trade:
-            state.price = event.price  # type: ignore[union-attr]
-        elif kind is Book:
-            state.price = _middle(event) or state.price
+        state.price = _price(event) or state.price
         return found
 
     def _on_other(self, state: GapState, event: Event) -> Observation | None:
@@ -339,7 +346,7 @@ def _record(state: GapState, gap_s: float) -> None:
         return
     learn(state.tail, gap_s / usual_s)
     cut_s = min(gap_s, CLIP * usual_s)
-    state.usual_s += (cut_s - usual_s) * (1.0 - 0.5 ** (1.0 / HALF_LIFE))
+    state.usual_s += (cut_s - usual_s) * _STEP
     _slowly(state, 1, min(gap_s, CLIP * max(usual_s, state.slow_s / max(state.slow_n, 1.0))))
     if state.bar_s or state.tail.seen < QUICK_FROM:
         state.quick_ns = 0
