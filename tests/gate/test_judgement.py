@@ -91,7 +91,7 @@ def test_ten_times_rarer_is_shown_again_at_once() -> None:
 def test_what_others_saw_in_the_last_minute_stands_beside_an_alert() -> None:
     state = GateState()
     assert list(judge(Gate(), state, Candidate(seen(2.5, "flow"), 1, 7, T0))) == []
-    list(judge(Gate(), state, Candidate(seen(2.1, "book"), 1, 7, T0)))
+    list(judge(Gate(), state, Candidate(seen(2.1, "book", kind="spread"), 1, 7, T0)))
     shown = alert_of(ask(state, seen(4.0), at=5.0))
     assert [(part.name, part.score) for part in shown.contributions] == [
         ("flow", 2.5),
@@ -160,6 +160,13 @@ def test_the_same_number_of_moves_far_apart_is_no_storm() -> None:
     apart = 2.0 * TOGETHER_NS / NS_PER_S
     outs = [ask(state, move(n), n * apart, gate) for n in range(3 * MEMBERS)]
     assert [alert_of(out).kind for out in outs] == [""] * len(outs)
+
+
+@pytest.mark.parametrize("kind", ["imbalance", "micro_gap"])
+def test_a_lopsided_book_is_not_thin(kind: str) -> None:
+    state = GateState()
+    list(judge(Gate(), state, Candidate(seen(2.1, "book", kind=kind), 1, 7, T0)))
+    assert alert_of(ask(state, seen(4.0), at=5.0)).data_verdict.book is None
 
 
 def test_each_forecast_is_a_line_of_its_own() -> None:

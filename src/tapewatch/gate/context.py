@@ -10,6 +10,7 @@ from tapewatch.model.time import NS_PER_MS, NS_PER_S
 GAP_MEMORY_NS: Final = 300 * NS_PER_S  # a gap is mentioned on alerts for so long (scoring episodes)
 BESIDE_NS: Final = 60 * NS_PER_S  # observations so close in time belong together
 BESIDE: Final = 3  # of them are named on an alert
+_THIN: Final = frozenset({"thin", "depth", "spread"})  # kinds of `book` that make prices worth less
 
 
 class Beside(Struct):
@@ -65,6 +66,6 @@ def verdict(
         gap_before_s=(now - gap_ns) / NS_PER_S if gapped else None,
         # A poll cycle is dated on its grid: its distance from now is no lag of the feed.
         lag_ms=None if seen.cycle_ms else (now - seen.ts_event) / NS_PER_MS,
-        book=None if thin is None else "thin",
+        book="thin" if thin is not None and thin.kind in _THIN else None,
         other_venue=None if other is None else "agrees" if other.kind == "agrees" else "differs",
     )
