@@ -160,7 +160,9 @@ def _candidate(gate: Gate, state: GateState, item: Candidate, line: float) -> It
     incident = state.incidents.get(key)
     if incident is None:
         incident = state.incidents[key] = open_incident(seen, word, item.version, now)
-        storm = _storm(state, item, group or seen.cause) if alarms(word) else None
+        # What names accounts is about them, however many others are named at the time.
+        apart = not alarms(word) or seen.accounts
+        storm = None if apart else _storm(state, item, group or seen.cause)
         if storm is not None:
             incident.stormy = True
             yield from storm

@@ -87,6 +87,23 @@ def test_a_table_without_truth_is_given_some(
     assert (kept / "trades.alerts.ndjson").is_file()
 
 
+def test_rings_in_many_markets_at_once_are_all_told(tmp_path: pathlib.Path) -> None:
+    rows: list[WalletTrade] = []
+    rings: list[Planted] = []
+    for market in map(str, range(8)):
+        rows += [row._replace(market=market) for row in honest(trades=200)]
+        pair = (f"left{market}", f"right{market}")
+        couples = [
+            WalletTrade(T0 + (3_000 + 4 * turn) * NS_PER_S, market, "Yes", name, buy, 37.13, 0.5)
+            for turn in range(12)
+            for name, buy in zip(pair, (turn % 2 == 0, turn % 2 == 1), strict=True)
+        ]
+        rings.append(Planted("pair", pair, couples))
+    wallets.write(tmp_path, rows, rings)
+    score = wallets.evaluate(tmp_path, tmp_path / "out", ALONE)
+    assert score["rings"]["kinds"]["pair"]["named"]["share"] == 1.0
+
+
 def test_members_of_other_kinds_do_not_count() -> None:
     planted = [
         Planted("pair", ("a", "b"), []),

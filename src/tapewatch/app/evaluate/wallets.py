@@ -27,7 +27,7 @@ from tapewatch.model.inputs import Frame
 from tapewatch.model.outputs import Alert
 from tapewatch.venues.ndjson import Ndjson
 
-SEEDS: Final = (100, 101, 102, 103, 104)
+SEEDS: Final = (200, 201, 202, 203, 204)
 LABELS: Final = "rings.csv"
 _SUFFIXES: Final = (".parquet", ".csv", ".csv.gz", ".ndjson")
 _HEAD: Final = ("market", "Timestamp", "Account", "Type", "Outcome", "Amount", "Shares", "Price")
