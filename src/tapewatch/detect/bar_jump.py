@@ -106,7 +106,8 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Units: score = -log10 p, two-sided; before 2,000 bars strength in proportion to the line,
     without p. Realised over nominal p was 0.8-1.0 at 1e-2 and 1e-3 and 1.9 at 1e-4 on 675,000
-    minutes of two coins. observed, expected and flip are prices, sigma = z, deviation in bps, ages in s.
+    minutes of two coins. observed, expected and flip are prices, sigma = z, deviation in bps, ages
+    in s.
     Reference: Huber 1981, "Robust Statistics" (clipped scale); Brownlees and Gallo 2006, "Financial
     econometric analysis at ultra-high frequency" (outlying prints against a neighbourhood);
     Toth et al. 2011, "Anomalous price impact" (a move needs volume). The floors and the load they
