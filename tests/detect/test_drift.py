@@ -141,6 +141,19 @@ def test_bars_after_samples_begin_anew() -> None:
     assert state.track.scales.steps == 1
 
 
+def test_of_bars_it_is_only_an_info() -> None:
+    prices = walk(READY_AT)
+    prices += [prices[-1] * exp(1e-4 * at) for at in range(1, 200)]
+    minute = 60_000_000_000
+    bars = (
+        msgspec.structs.replace(sample(0, p), interval_ns=minute, ts_event=n * minute, idle_ns=0)
+        for n, p in enumerate(prices, 1)
+    )
+    seen = [one for one in told(FREE, bars) if one.score >= LINE]
+    assert seen
+    assert {one.severity for one in seen} == {"info"}
+
+
 @given(st.integers(0, 100), st.sampled_from((0.25, 2.0, 4096.0)))
 @settings(max_examples=5)
 def test_the_unit_of_prices_does_not_matter(seed: int, factor: float) -> None:

@@ -65,6 +65,13 @@ def test_it_explains_itself() -> None:
     assert len(seen.contributions) == 2
 
 
+def test_p_is_never_rarer_than_the_record_can_show() -> None:
+    index, seen = alarms(stepped(400.0))[-1]
+    assert index >= BASE
+    assert seen.p is not None
+    assert seen.p >= 0.1 / (BASE + 200)
+
+
 def test_one_excursion_is_told_once_and_not_all_the_time() -> None:
     seen = [item for item in alarms(stepped(5.0)) if item[0] >= BASE]
     assert 1 <= len(seen) <= 8

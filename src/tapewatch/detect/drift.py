@@ -38,6 +38,7 @@ BLOCK: Final = 60  # samples
 BLOCK_WARM: Final = 6  # blocks before the third pair runs
 BLOCK_HALF_LIFE: Final = 36.0  # blocks: three hours of five-second samples
 _BLOCK_KEPT: Final = 0.5 ** (1.0 / BLOCK_HALF_LIFE)
+LONG_NS: Final = 60 * NS_PER_S  # of samples: sums of bars reach over hours, which is a trend
 NOISE: Final = 1.0  # 2 slack sum: smaller excursions are none
 MOST: Final = 40.0  # 2 slack sum, at which a sum stops to grow
 WORSE: Final = 1.1  # times what was told of the same excursion
@@ -71,10 +72,11 @@ class Drift(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     For independent Gaussian moves an excursion reaches h with a probability of about
     exp(-2 k h), so 2 k S is comparable between pairs; its peaks go into one tail record. p is the
-    share of excursions above noise (2 k S >= 1) that get as far, by the record; of the pair on
-    blocks at least the Gaussian one, since they are few. While the record is short p is the
+    share of excursions above noise (2 k S >= 1) that get as far, by the record, and at least the
+    Gaussian one. While the record is short p is the
     Gaussian one, of low confidence.
 
+    An info on bars: their sums reach over hours, and what lasts so long is a trend.
     Material: the whole drift is at least `min_bps` and `min_spreads` usual half-spreads, of
     probabilities `min_points`.
 
@@ -126,7 +128,7 @@ class Drift(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _judge(self, state: DriftState, top: int, u: float, sample: Sample) -> Observation | None:
         """The most advanced of the sums that are past their limit."""
-        p, extrapolated = _significance(state, top, u)
+        p, extrapolated = _significance(state, u)
         if p > _TOLD_P:
             return None
         state.told[top] = u
@@ -164,7 +166,7 @@ class Drift(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             score=score,
             line=LINE,
             low_confidence=not ready(state.tail),
-            severity="warn",
+            severity="warn" if sample.interval_ns < LONG_NS else "info",
             onset_ns=state.since_ns[top],
             p=p,
             p_extrapolated=extrapolated,
@@ -226,14 +228,14 @@ def _advance(
     return found, height
 
 
-def _significance(state: DriftState, top: int, u: float) -> tuple[float, bool]:
+def _significance(state: DriftState, u: float) -> tuple[float, bool]:
     gauss = exp(NOISE - u)
     if not ready(state.tail):
         return gauss, True
     p, extrapolated = p_value(state.tail, u)
     noise, _ = p_value(state.tail, NOISE)
     p = min(1.0, p / max(noise, 1e-9))
-    return (max(p, gauss), True) if top // 2 == BLOCKS else (p, extrapolated)
+    return (gauss, True) if gauss > p else (p, extrapolated)
 
 
 def _block_sigma(state: DriftState) -> float:

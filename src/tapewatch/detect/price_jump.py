@@ -44,7 +44,7 @@ from tapewatch.model.time import NS_PER_S
 UNDONE: Final = 0.8  # of the move: the spike is over (a choice; the rest is the bounce)
 FOLLOW_NS: Final = 10 * NS_PER_S
 FOLLOW_EVENTS: Final = 5
-WORSE: Final = 1.1  # times the largest |z| told in this step
+WORSE: Final = 1.5  # times the largest |z| told in this step
 MOST_EVENTS: Final = 1_000_000  # of a jump: counting stops here, long after it matters
 
 _MINE: Final = (Trade, Quote, Sample)

@@ -26,6 +26,9 @@ from tapewatch.model.time import NS_PER_S
 USUAL: Final = 0.17
 WARM: Final = 720  # samples: one half-life of the long horizon
 WORSE: Final = 1.25  # times what was told of the same excursion
+# Successive samples share what they measure, so a record of n holds about n / 10 that do not: p is
+# never said to be below a hundredth of one of those.
+SHARED: Final = 0.1
 OVER: Final = 0.5  # of the magnitude that is worth telling: below it the excursion has ended
 _TOLD_P: Final = 10.0**-TOLD
 
@@ -94,6 +97,7 @@ class Regime(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self, state: RegimeState, sample: Sample, u: float, short: float, long: float
     ) -> Observation | None:
         p, extrapolated = p_value(state.tail, u)
+        p = max(p, SHARED / (state.tail.total + 1.0))
         if p > _TOLD_P:
             return None
         up = short > long
