@@ -141,6 +141,14 @@ def test_until_the_record_can_speak_a_rule_does() -> None:
     assert 60.0 <= found.observed <= 62.0
 
 
+def test_a_fast_stream_need_not_wait_for_a_minute() -> None:
+    """A feed of twenty a second that has run for a minute, and stops."""
+    (silent,) = Bench().busy(0.05, count=1_000).wait(20)[:1]
+    assert silent.severity == "warn"
+    assert silent.observed is not None
+    assert silent.observed <= 12.0
+
+
 @pytest.mark.parametrize("told_s", [60.0, 90.0])
 def test_every_silence_can_be_noted(told_s: float) -> None:
     bench = Bench(Gap(told_s=told_s)).busy(20.0)

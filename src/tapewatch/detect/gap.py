@@ -30,7 +30,8 @@ _STEP: Final = 1.0 - 0.5 ** (1.0 / HALF_LIFE)
 CLIP: Final = 10.0  # a longer gap enters the usual one as so many of it: an outage is not usual
 KNOWN: Final = 50  # gaps before which nothing is called usual
 MANY: Final = 5.0  # until the record can speak: so many times what one gap in a hundred exceeds
-RULE_S: Final = 60.0  # ... and at least a minute of messages
+RULE_S: Final = 60.0  # ... and at least a minute of messages, or, of a fast stream,
+RULE_GAPS: Final = 200.0  # so many mean gaps: of 400,000 in bursts (Hawkes, 0.7) none reached 50
 MIN_GAPS: Final = 30.0  # a silence shorter than so many mean gaps, of late or of an hour, is none
 SLOW_S: Final = 1800.0  # half-life of that mean: a burst of a minute is not how a stream is
 SLICE_S: Final = 5.0  # p is that of a slice of five seconds, as elsewhere
@@ -88,7 +89,8 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     longer) and `min_bars` of bars: a shorter silence does not matter. The usual gap is an
     exponentially weighted mean (half-life 60 gaps, each cut at ten times the mean). p is that of a
     slice of five seconds: of a fast stream, the p of one gap times the gaps in it. Until the record
-    can speak, a rule: five times what one gap in a hundred exceeds, and a minute, after 50 gaps.
+    can speak, a rule, after 50 gaps: five times what one gap in a hundred exceeds, and a minute or,
+    of a fast stream, two hundred mean gaps.
     Only a stream that flows can warn: usual gap and mean of the last hour up to `flowing_s`, of
     bars usual gap up to two. From ten minutes on it is high. While the link is down the silence is
     the link's, and a note; while the venue has halted trading there is none. A silence is told
@@ -267,7 +269,9 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             limit_s = self.unknown_s or 1e9
             return Silence(length_s / limit_s, 1.0, None, extrapolated=False, limit_s=limit_s)
         if not ready(tail):
-            least_s = self.min_bars * state.bar_s or RULE_S
+            slow_s = state.slow_s / state.slow_n if state.slow_n else 0.0
+            fast_s = RULE_GAPS * max(usual_s, slow_s)
+            least_s = self.min_bars * state.bar_s or min(RULE_S, fast_s)
             limit_s = max(MANY * magnitude_at(tail, 0.01) * usual_s, least_s)
             score = min(SCORE_MAX, length_s / limit_s)
             return Silence(score, 1.0, None, extrapolated=False, limit_s=limit_s)
