@@ -104,6 +104,13 @@ def test_a_broken_rule_is_told_whatever_the_budget_and_counts() -> None:
     assert shown(ask(gate, state, seen(3.6), HOUR_NS)) is not None  # a measured one ranks above
 
 
+def test_a_lost_feed_is_told_whatever_the_budget() -> None:
+    gate, state = Gate(alarms_per_day=1), GateState()
+    for n in range(4):
+        silence = seen(4.0, f"kraken:{n}/USD", cause="silence", severity="warn")
+        assert shown(ask(gate, state, silence, n * HOUR_NS)) is not None
+
+
 def test_information_costs_nothing() -> None:
     gate, state = Gate(alarms_per_day=1), GateState()
     for n in range(5):

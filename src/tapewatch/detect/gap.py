@@ -31,7 +31,7 @@ CLIP: Final = 10.0  # a longer gap enters the usual one as so many of it: an out
 KNOWN: Final = 50  # gaps before which nothing is called usual
 MANY: Final = 5.0  # until the record can speak: so many times what one gap in a hundred exceeds
 RULE_S: Final = 60.0  # ... and at least a minute of messages, or, of a fast stream,
-RULE_GAPS: Final = 200.0  # so many mean gaps: of 400,000 in bursts (Hawkes, 0.7) none reached 50
+RULE_GAPS: Final = 100.0  # so many mean gaps: of 400,000 in bursts (Hawkes, 0.7) none reached 50
 MIN_GAPS: Final = 30.0  # a silence shorter than so many mean gaps, of late or of an hour, is none
 SLOW_S: Final = 1800.0  # half-life of that mean: a burst of a minute is not how a stream is
 SLICE_S: Final = 5.0  # p is that of a slice of five seconds, as elsewhere
@@ -90,7 +90,7 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exponentially weighted mean (half-life 60 gaps, each cut at ten times the mean). p is that of a
     slice of five seconds: of a fast stream, the p of one gap times the gaps in it. Until the record
     can speak, a rule, after 50 gaps: five times what one gap in a hundred exceeds, and a minute or,
-    of a fast stream, two hundred mean gaps.
+    of a fast stream, a hundred mean gaps.
     Only a stream that flows can warn: usual gap and mean of the last hour up to `flowing_s`, of
     bars usual gap up to two. From ten minutes on it is high. While the link is down the silence is
     the link's, and a note; while the venue has halted trading there is none. A silence is told

@@ -9,8 +9,8 @@ no assumption about their law; an event that is rarer than all before always pas
 small ones cannot hide a great one. In the first day there is little to rank against: the first
 ones pass.
 
-It bounds what p-values judge. A rule that is broken (a crossed book, a gap, a silence) is told
-whatever the budget; it counts in the realised rate.
+It bounds what p-values say of markets. A rule that is broken (a crossed book) and a feed that is
+lost (a gap, a silence) are told whatever the budget; they count in the realised rate.
 """
 
 from typing import Final, Literal

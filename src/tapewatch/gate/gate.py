@@ -8,7 +8,7 @@ Order of judgement, for every observation at or above its line:
              or a gap or a reconnect just now       -> STALE_DATA (market causes only)
 4. incident  open already, not materially worse     -> ALREADY_SHOWN
 5. storm     many instruments of the source at once -> ALREADY_SHOWN, but for the storm itself
-6. budget    enough rarer events in the last days   -> BUDGET_SPENT (where there is a p)
+6. budget    enough rarer events in the last days   -> BUDGET_SPENT (market causes with a p)
 7. doors     the kill switch, always last           -> KILL_SWITCH_ACTIVE
 
 The line of an observation with a p is the profile's, in decades; of a rule, the detector's own.
@@ -193,11 +193,12 @@ def _pays(
             ("*", budget.alarms_per_day),
         )
     ]
-    shown = seen.p is None or all(
+    # A broken rule and a lost feed are told whatever the budget, and rank below everything else.
+    told = seen.p is None or seen.cause in FEED_CAUSES
+    shown = told or all(
         affordable(account, per_day, seen.score, now, incident.id) for account, per_day in accounts
     )
-    # A broken rule is told whatever the budget, and ranks below everything measured.
-    score = seen.score if seen.p is not None else 0.0
+    score = 0.0 if told else seen.score
     for account, _ in accounts:
         enter(account, incident.id, score, now, shown=shown)
     return shown
