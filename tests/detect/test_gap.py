@@ -132,7 +132,7 @@ def test_before_anything_is_known_it_is_a_note() -> None:
 
 
 def test_until_the_record_can_speak_a_rule_does() -> None:
-    bench = Bench().busy(0.3, KNOWN + 200)
+    bench = Bench().busy(0.8, KNOWN + 200)
     assert bench.state.tail.seen < READY
     (found,) = bench.wait(90)
     assert (found.p, found.line, found.severity) == (None, 1.0, "warn")

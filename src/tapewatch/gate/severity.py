@@ -15,6 +15,7 @@ GROUPS: Final[dict[str, str]] = {
     "bad_print": "price",
     "drift": "price",
     "regime": "price",
+    "divergence": "price",
     "intensity": "flow",
     "volume": "flow",
     "flow": "flow",
