@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from tapewatch.detect.base import LINE
+from tapewatch.detect.base import LINE, TOLD
 from tapewatch.detect.price_scale import PROBABILITIES, TICK_OF_ONE
 from tapewatch.detect.price_steps import (
     Jump,
@@ -44,6 +44,7 @@ from tapewatch.model.time import NS_PER_S
 UNDONE: Final = 0.8  # of the move: the spike is over (a choice; the rest is the bounce)
 FOLLOW_NS: Final = 10 * NS_PER_S
 FOLLOW_EVENTS: Final = 5
+TOLD_P: Final = 10.0**-TOLD
 WORSE: Final = 1.5  # times the largest |z| told in this step
 MOST_EVENTS: Final = 1_000_000  # of a jump: counting stops here, long after it matters
 
@@ -82,7 +83,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wants: ClassVar[tuple[type[Event], ...]] = _MINE
     state_type: ClassVar[type] = PriceState
 
-    min_bps: Annotated[float, Meta(ge=0.0)] = 20.0
+    min_bps: Annotated[float, Meta(ge=0.0)] = 50.0
     min_spreads: Annotated[float, Meta(ge=0.0)] = 25.0
     min_points: Annotated[float, Meta(ge=0.0)] = 5.0
     probabilities: tuple[str, ...] = PROBABILITIES
@@ -196,8 +197,10 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         state.peak = max(state.peak, z)
         if z < state.told_at or z <= WORSE * state.told:
             return None
-        state.told = z
         p, extrapolated = significance(state, z)
+        if p > TOLD_P:
+            return None
+        state.told = z
         score = -log10(max(p, 1e-300))
         material = self._material(state, x, move)
         if score >= LINE and material:

@@ -35,6 +35,7 @@ FAR: Final = 5.0  # times the median, or a fifth of it: no market does that betw
 RARE: Final = 1e-4  # p at which a statistic is clipped before it enters the record
 ADMITTED: Final = 3e-4  # of the clipped ones a step: three times as often as they should come
 MOST_CREDIT: Final = 3.0  # so many in a row
+NEAR: Final = 0.75  # of what is worth telling: on a lattice the record is too coarse to be exact
 _TOLD_P: Final = 10.0**-TOLD
 _EARLY_AT: Final = student_4_at(_TOLD_P)
 
@@ -164,7 +165,7 @@ def turn(state: PriceState, now: int) -> None:
         return
     if state.fitted != state.tail.fitted and ready(state.tail):
         state.fitted = state.tail.fitted
-        state.told_at = magnitude_at(state.tail, _TOLD_P)
+        state.told_at = NEAR * magnitude_at(state.tail, _TOLD_P)
         state.clip = magnitude_at(state.tail, RARE)
     if state.jump is None:
         reach = state.told_at * scales.sigma

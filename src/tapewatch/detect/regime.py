@@ -24,7 +24,7 @@ from tapewatch.model.time import NS_PER_S
 # The log ratio's own spread for independent Gaussian moves: a mean of squares over n moves has a
 # relative spread of sqrt(2 / n), its root half of that, and n = 2.885 half-lives of 6 samples.
 USUAL: Final = 0.17
-WARM: Final = 720  # samples: one half-life of the long horizon
+WARM: Final = 240  # samples: until then the long horizon is a mean of too few
 WORSE: Final = 1.25  # times what was told of the same excursion
 # Successive samples share what they measure, so a record of n holds about n / 10 that do not: p is
 # never said to be below a hundredth of one of those.
