@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from price_tapes import COIN, ODDS, bounce, quote, sample, told, trade, walk
+from price_tapes import COIN, ODDS, bounce, sample, told, trade, walk
 
 from tapewatch.detect.base import LINE
 from tapewatch.detect.price_jump import PriceJump
@@ -301,56 +301,6 @@ def test_of_probabilities_points_matter() -> None:
         material = seen is not None and seen.material
         assert material == matters
         assert seen is None or seen.deviation_unit == "points"
-
-
-def quoted(detector: PriceJump, key: str = COIN) -> PriceState:
-    state = detector.start(key)
-    for at, price in enumerate(walk(WARMED)):
-        detector.update(state, quote(at, price * (1 - 1e-5), price * (1 + 1e-5), key))
-    return state
-
-
-def test_a_quote_counts_once_it_has_stood() -> None:
-    detector = PriceJump()
-    state = quoted(detector)
-    far, bid, ask = 110.0, state.newest_bid, state.newest_ask
-    assert detector.update(state, quote(WARMED, far, far + 0.01)) is None
-    assert detector.update(state, quote(WARMED + 0.2, bid, ask)) is None  # it flickered
-    assert detector.update(state, quote(WARMED + 5, far, far + 0.01)) is None
-    seen = detector.update(state, quote(WARMED + 5.3, far, far + 0.02))
-    assert seen is not None
-    assert seen.score >= LINE
-    assert seen.onset_ns == quote(WARMED + 5, far, far).ts_event
-
-
-def test_a_quote_that_settles_in_silence_is_seen_with_the_sample() -> None:
-    detector = PriceJump()
-    state = quoted(detector)
-    assert detector.update(state, quote(WARMED, 110.0, 110.01)) is None
-    seen = detector.update(state, sample((WARMED // 5) + 1, 110.0))
-    assert seen is not None
-    assert seen.score >= LINE
-
-
-def test_a_side_that_is_pulled_is_no_jump() -> None:
-    detector = PriceJump()
-    state = quoted(detector)
-    ask = state.settled_ask
-    tape = [quote(WARMED, 0.5 * ask, ask), quote(WARMED + 3, 0.5 * ask, 1.01 * ask)]
-    assert not [one for one in told(detector, tape, state) if one.score >= LINE]
-
-
-def test_a_print_beside_the_quotes_is_told_at_once_and_forgotten() -> None:
-    detector = PriceJump()
-    state = quoted(detector)
-    bid, ask = state.newest_bid, state.newest_ask
-    seen = detector.update(state, trade(WARMED + 0.1, 1.3 * ask, "buy"))
-    assert seen is not None
-    assert seen.score >= LINE
-    undone = detector.update(state, trade(WARMED + 0.5, bid, "sell"))
-    assert undone is not None
-    assert undone.cause == "bad_print"
-    assert (state.settled_bid, state.settled_ask) == (bid, ask)
 
 
 def test_backfilled_trades_are_old_news() -> None:
