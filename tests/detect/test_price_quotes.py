@@ -1,4 +1,4 @@
-"""`price_jump` where there are quotes: they count when they have stood, prints beside them do not."""
+"""`price_jump` where there are quotes: they count once they have stood, prints beside them not."""
 
 from price_tapes import COIN, quote, sample, told, trade, walk
 
