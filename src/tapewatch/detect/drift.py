@@ -17,11 +17,11 @@ from tapewatch.detect.base import LINE, TOLD
 from tapewatch.detect.price_scale import (
     PROBABILITIES,
     SAMPLE_HALF_LIVES,
-    TICK_OF_ONE,
     Track,
     coordinate,
     innovation,
     price_at,
+    tick_of,
 )
 from tapewatch.kernels.change import cusum
 from tapewatch.kernels.scale import scale_step
@@ -246,7 +246,7 @@ def _block_sigma(state: DriftState) -> float:
 def _blocks(state: DriftState, sample: Sample) -> tuple[float, int, float] | None:
     """When a block has ended: its standardised move, the empty blocks before it, and where it
     began."""
-    tick = min(sample.tick, TICK_OF_ONE) if state.probable else sample.tick
+    tick = tick_of(sample, probable=state.probable)
     block = sample.ts_event // (BLOCK * sample.interval_ns)
     if block == state.block:
         return None

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from tapewatch.detect.base import LINE, TOLD
-from tapewatch.detect.price_scale import PROBABILITIES, TICK_OF_ONE
+from tapewatch.detect.price_scale import PROBABILITIES, tick_of
 from tapewatch.detect.price_steps import (
     Jump,
     PriceState,
@@ -156,7 +156,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """A sample brings the tick, and wakes quotes that have settled in silence."""
         if not state.until:
             return None  # bars only
-        state.tick = min(sample.tick, TICK_OF_ONE) if state.probable else sample.tick
+        state.tick = tick_of(sample, probable=state.probable)
         return self._on_settled(state, sample.ts_recv) if state.newest_ns else None
 
     def _on_settled(self, state: PriceState, now: int) -> Observation | None:

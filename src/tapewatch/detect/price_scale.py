@@ -19,6 +19,7 @@ WARM: Final = 60  # steps before anything is judged: the scale begins as their m
 LONGEST: Final = 600  # steps of silence; a longer one counts as this
 STRETCH: Final = 0.5  # variance grows with the silence before a step to this power: between a
 # market in which nothing happens (0) and a diffusion that nobody sees (1)
+LEAST_TICK: Final = 1e-9  # of a probability; what is finer is rounding
 TICK_OF_ONE: Final = 0.01  # the coarsest tick of prediction markets
 TICK_OF_PRICE: Final = 0.01  # assumed of a price that has never moved; most are finer
 WIDEST: Final = 700.0  # of a coordinate, so that its price is finite
@@ -45,6 +46,14 @@ class Scales(Struct):
     gap: float = 1.0  # factor of the variance, for the silence before the step
     sigma: float = 0.0  # of the step's move; 0: not warm
     steps: int = 0
+
+
+def tick_of(sample: Sample, *, probable: bool) -> float:
+    """The tick to reckon with, 0.0: unknown. That of a probability is cut to what there is: the
+    only step seen so far may be a jump."""
+    if not probable or sample.tick <= 0.0:
+        return sample.tick
+    return min(max(sample.tick, LEAST_TICK), TICK_OF_ONE)
 
 
 def coordinate(price: float, tick: float, *, probable: bool) -> float:
@@ -115,7 +124,7 @@ def innovation(track: Track, sample: Sample, *, probable: bool) -> tuple[float, 
     """`(z, move, empty)`: the move since the sample before, over its scale and in coordinates, and
     how many samples fell out between; 0 while there is no scale. Then it is learnt."""
     scales = track.scales
-    tick = min(sample.tick, TICK_OF_ONE) if probable else sample.tick
+    tick = tick_of(sample, probable=probable)
     x = coordinate(sample.price, tick, probable=probable)
     if not scales.steps or sample.interval_ns != track.interval_ns:
         track.x, track.price, track.interval_ns = x, sample.price, sample.interval_ns

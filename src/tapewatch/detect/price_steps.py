@@ -4,7 +4,7 @@ Prices live as coordinates x: the log of a price, of a probability its log-odds.
 numbers; which of them becomes an observation is decided in `price_jump.py`.
 """
 
-from math import log
+from math import exp, log
 from statistics import median
 from typing import Final
 
@@ -36,6 +36,7 @@ RARE: Final = 1e-4  # p at which a statistic is clipped before it enters the rec
 ADMITTED: Final = 3e-4  # of the clipped ones a step: three times as often as they should come
 MOST_CREDIT: Final = 3.0  # so many in a row
 NEAR: Final = 0.75  # of what is worth telling: on a lattice the record is too coarse to be exact
+_FARTHEST: Final = 300.0  # nats: its exponential is finite
 _TOLD_P: Final = 10.0**-TOLD
 _EARLY_AT: Final = student_4_at(_TOLD_P)
 
@@ -160,7 +161,8 @@ def turn(state: PriceState, now: int) -> None:
     state.until = now - now % STEP_NS + STEP_NS
     state.peak = state.told = 0.0
     state.low, state.high = 1.0, 0.0
-    look_ahead(scales, state.price_of(state.x), state.tick, empty, probable=state.probable)
+    price = state.price_of(state.x)
+    look_ahead(scales, price, state.tick, empty, probable=state.probable)
     if scales.sigma == 0.0:
         return
     if state.fitted != state.tail.fitted and ready(state.tail):
@@ -168,8 +170,13 @@ def turn(state: PriceState, now: int) -> None:
         state.told_at = NEAR * magnitude_at(state.tail, _TOLD_P)
         state.clip = magnitude_at(state.tail, RARE)
     if state.jump is None:
-        reach = state.told_at * scales.sigma
-        state.low, state.high = state.price_of(state.x - reach), state.price_of(state.x + reach)
+        factor = exp(min(state.told_at * scales.sigma, _FARTHEST))
+        if state.probable:  # the odds move by the factor
+            odds = price / (1.0 - price)
+            state.low = odds / (odds + factor)
+            state.high = odds * factor / (1.0 + odds * factor)
+        else:
+            state.low, state.high = price / factor, price * factor
 
 
 def _learn(state: PriceState, empty: int) -> None:
