@@ -84,6 +84,8 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
     value = field.default
     if value is msgspec.NODEFAULT:
         value = field.default_factory()
+    if value is msgspec.UNSET:
+        return "absent"
     return f"`{msgspec.json.encode(value).decode()}`"
 
 

@@ -151,7 +151,7 @@ def test_config_commands(run: Run, tmp_path: pathlib.Path) -> None:
     run("config", "init")
     assert "exists; replace it with --force. [2]" in run("config", "init", code=2).stderr
     assert words(run("config", "check")) == ["Settings are fine: tapewatch.toml."]
-    assert 'symbols = ["BTC/USD"]  # tapewatch.toml:5' in run("config", "show", "--origin").stdout
+    assert 'symbols = ["BTC/USD"]  # tapewatch.toml:6' in run("config", "show", "--origin").stdout
     shown = json.loads(run("config", "show", "--json", "--origin").stdout)
     assert shown["schema"] == "tapewatch.config/1"
     assert shown["settings"]["source"]["kraken"]["symbols"] == ["BTC/USD"]

@@ -76,9 +76,9 @@ def test_the_status_line() -> None:
 
 def test_one_is_not_many() -> None:
     line = status_line(replace(STATUS, alarms=9, alarms_per_day=6.0, elapsed_s=2 * 86_400.0))
-    assert " · alarms 4.5/6 a day · " in line
+    assert " · alarms 4.5/6 · " in line
     young = status_line(replace(STATUS, alarms=3, alarms_per_day=6.0, elapsed_s=3_600.0))
-    assert " · alarms 3/6 a day · " in young
+    assert " · alarms 3/6 · " in young
     assert "· 1 trade · 1 alert ·" in status_line(replace(STATUS, trades=1, alerts=1))
 
 

@@ -11,8 +11,9 @@ from tapewatch.app import registry
 from tapewatch.app.config import DEFAULT_DETECTORS, SECTIONS
 
 _HEAD: Final = """\
-# Settings of tapewatch. What is commented out is the default. Check with: tapewatch config check
-# Names that end in _s are seconds; "90s", "15m" and "4h" are understood as well.
+## Settings of tapewatch. What stands behind one # is the default; ## explains.
+## Check with: tapewatch config check
+## Names that end in _s are seconds; "90s", "15m" and "4h" are understood as well.
 
 [source.kraken]
 symbols = ["BTC/USD"]
@@ -46,7 +47,7 @@ def _commented(path: str, kind: type[Struct]) -> str:
             default = field.default_factory()
         if default is not NODEFAULT:
             values[field.name] = msgspec.to_builtins(default)
-    lines = [f"# {line}".rstrip() for line in about.splitlines()]
+    lines = [f"## {line}".rstrip() for line in about.splitlines()]
     lines += [
         line if line.startswith("[") else f"# {line}"
         for line in _tables({path: values}, "", None)

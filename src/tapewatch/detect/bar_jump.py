@@ -89,13 +89,13 @@ class _Measured(Struct, frozen=True, gc=False):
 
 
 class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """strength = sqrt(|z| / z_floor * move / move_floor) of a bar's high or low, whichever is
-    farther, against the median m of the last five closes: z = ln(extreme / m) / s.
+    """S = sqrt(|z| / z_floor * move / move_floor) of a bar's high or low, whichever is farther,
+    against the median m of the last five closes: z = ln(extreme / m) / s.
 
     s^2 = elapsed * (0.6 v_30 + 0.3 v_300 + 0.1 v_3600) + (10 bps)^2 + (half the mean range)^2, with
     v_h the clipped variance of ln(close / m) of half-life h bars and elapsed <= 30 bars. A bar is
-    called when its strength is 1.2 or more with |z| >= 6 and a move of 3 % or more, and p, from the
-    strengths of this market's own bars, says that it is rare.
+    called when S is `strength` = 1.2 or more with |z| >= 6 and a move of 3 % or more, and p, from
+    the strengths of this market's own bars, says that it is rare.
 
     `price_jump`: called. `bad_print`: called, with the close less than 20 % of the excursion away
     (and the excursion 5 % or more), or undone so far within five minutes, and no bar of unusual

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from msgspec import Struct
+from rich.cells import cell_len
 
 from tapewatch.model.text import clean
 from tapewatch.model.time import clock_text, duration_text, format_rfc3339
-from tapewatch.sinks.wording import counted, fit, size_text
+from tapewatch.sinks.wording import COLUMNS, counted, fit, size_text
 
 
 def startup(version: str, session: str, steps: Iterable["Step"], *, banner: str = "") -> list[str]:
@@ -81,11 +82,13 @@ def status_line(view: StatusView) -> str:
         counted(view.trades, "trade"),
         counted(view.alerts, "alert")
         if view.alarms_per_day is None
-        else f"alarms {_rate(view.alarms, view.elapsed_s):.2g}/{view.alarms_per_day:g} a day",
+        else f"alarms {_rate(view.alarms, view.elapsed_s):.2g}/{view.alarms_per_day:g}",
         f"coverage {coverage_text(view.coverage)}",
     ]
     if view.lag_ms is not None:
-        parts.append(f"lag {view.lag_ms:,.0f} ms")
+        lag = f"lag {view.lag_ms:,.0f} ms"
+        if cell_len(" · ".join((*parts, lag))) <= COLUMNS:  # the first that can be done without
+            parts.append(lag)
     if view.disk_free is not None and view.disk_free < DISK_LOW_BYTES:
         parts.append(f"disk {size_text(view.disk_free)} free")
     if view.kill_switch != "off":

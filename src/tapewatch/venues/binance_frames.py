@@ -276,7 +276,9 @@ def decode_rest(state: BinanceState, stream: str, data: bytes, ts_recv: int) -> 
         raise DecodeError("a Binance REST answer is no list")
     if market is None:
         return [status("unknown", ts_recv, None, "an answer of no symbol of ours", channel="rest")]
-    kind = FetchedAggregate if "/aggTrades?" in stream else FetchedTrade
+    kind: type[FetchedAggregate | FetchedTrade] = (
+        FetchedAggregate if "/aggTrades?" in stream else FetchedTrade
+    )
     events: list[Event] = []
     bad = 0
     for row in message:

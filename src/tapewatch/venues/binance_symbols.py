@@ -66,4 +66,4 @@ def split_symbol(symbol: str) -> tuple[MarketName, str]:
     if not separator:
         return "spot", symbol
     assert market in SITES
-    return market, name  # type: ignore[return-value]
+    return market, name
