@@ -42,8 +42,7 @@ def shown(outputs: list[Output]) -> Alert | None:
 def test_a_month_of_events_shows_as_many_as_were_asked_for_and_the_rarest() -> None:
     """One event an hour with an exponential law of decades; three a day are wanted."""
     chance = random.Random(1)
-    gate = Gate(alarms_per_day=3)
-    state = GateState()
+    gate, state = Gate(alarms_per_day=3), GateState()
     told: list[float] = []
     held: list[float] = []
     for hour in range(24 * 30):
@@ -62,9 +61,9 @@ def test_what_is_rarer_than_everything_before_always_passes(
 ) -> None:
     account = Account(T0)
     for n, score in enumerate(scores):
-        enter(account, str(n), score, T0 + n * HOUR_NS, shown=True)
+        enter(account, "x", score, T0 + n * HOUR_NS, shown=True)
     now = T0 + len(scores) * HOUR_NS
-    assert affordable(account, per_day, 8.1, now, "new")
+    assert affordable(account, per_day, "x", 8.1, now)
 
 
 def test_a_flood_of_small_ones_does_not_hide_a_great_one() -> None:
@@ -87,6 +86,15 @@ def test_what_the_budget_keeps_back_is_said_and_shown_when_it_grows_rarer() -> N
     assert shown(ask(gate, state, seen(5.2, "kraken:ETH/USD"), HOUR_NS + NS_PER_S)) is not None
 
 
+def test_what_several_detectors_say_of_one_event_costs_once() -> None:
+    gate, state = Gate(), GateState()
+    assert shown(ask(gate, state, seen(6.0))) is not None
+    pump = seen(4.0, cause="pump", detector="pump")
+    assert shown(ask(gate, state, pump, 5 * NS_PER_S)) is not None
+    assert len(state.accounts["*"].events) == 1
+    assert shown(ask(gate, state, pump, HOUR_NS)) is None  # an hour later it is another event
+
+
 def test_a_group_has_a_budget_of_its_own() -> None:
     gate, state = Gate(alarms_per_day=100, group_alarms_per_day=1), GateState()
     assert shown(ask(gate, state, seen(5.0, "kraken:BTC/USD"))) is not None
@@ -98,10 +106,12 @@ def test_a_broken_rule_is_told_whatever_the_budget_and_counts() -> None:
     gate, state = Gate(alarms_per_day=1), GateState()
     for n in range(5):
         rule = seen(1.0, cause="crossed", line=1.0, p=None, severity="warn", kind=str(n))
-        alert = shown(ask(gate, state, rule, n * NS_PER_S))
+        alert = shown(ask(gate, state, rule, n * HOUR_NS))
         assert alert is not None
         assert alert.realised_per_day == n + 1
-    assert shown(ask(gate, state, seen(3.6), HOUR_NS)) is not None  # a measured one ranks above
+    assert (
+        shown(ask(gate, state, seen(3.6), 5 * HOUR_NS)) is not None
+    )  # what is measured ranks above
 
 
 def test_a_lost_feed_is_told_whatever_the_budget() -> None:
@@ -128,7 +138,9 @@ def test_a_profile_stands_for_numbers_that_can_be_replaced() -> None:
     assert strict.alarms_per_day < balanced.alarms_per_day < sensitive.alarms_per_day
     assert strict.line > balanced.line > sensitive.line
     assert Gate(profile="strict", alarms_per_day=9).budget.alarms_per_day == 9
-    assert Gate(alarms_per_day=1).budget.group_alarms_per_day == 1  # never above that of all
+    assert Gate(alarms_per_day=9).budget.group_alarms_per_day == 9
+    assert Gate(alarms_per_day=9, group_alarms_per_day=2).budget.group_alarms_per_day == 2
+    assert Gate().budget.group_alarms_per_day == 1
     item = seen(3.2)
     assert list(judge(Gate(), GateState(), Candidate(item, 1, 7, T0))) == []
     assert shown(ask(Gate(profile="sensitive"), GateState(), item)) is not None
@@ -137,7 +149,7 @@ def test_a_profile_stands_for_numbers_that_can_be_replaced() -> None:
 def test_the_realised_rate_is_that_of_the_window() -> None:
     account = Account(T0)
     for day in range(20):
-        enter(account, str(day), 4.0, T0 + day * DAY_NS, shown=day % 2 == 0)
+        enter(account, "x", 4.0, T0 + day * DAY_NS, shown=day % 2 == 0)
     assert realised(account, T0 + 19 * DAY_NS) == pytest.approx(0.5, abs=0.08)
 
 

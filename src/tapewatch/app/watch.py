@@ -240,7 +240,8 @@ class Watch:
         order = read(path)
         kill = "cannot be read: treated as on" if order is None else "on" if order.active else "off"
         gate = self.config.gate
-        budget = f"at most {gate.budget.alarms_per_day:g} alarms a day (profile: {gate.profile})"
+        all_of, one = gate.budget.alarms_per_day, gate.budget.group_alarms_per_day
+        budget = f"at most {all_of:g} alarms a day, {one:g} of one market ({gate.profile})"
         return [
             Step("ok", "budget", budget),
             Step("wait", "warm-up", "a detector is silent until its baseline is ready"),

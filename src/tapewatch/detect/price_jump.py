@@ -63,8 +63,9 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     p is the share of seconds (with events) whose largest |z| is as large, by the market's own
     record of 2,000 and more. With less there is no record to speak of rare things: then p is that
     of Student's t with 4 degrees of freedom, extrapolated and of low confidence. From the sixth
-    price on, one below 20 % or above 5 times the median of the last five breaks a rule
-    (`bad_print`, no p), and is no price until the median has followed.
+    price on, one below 20 % or above 5 times the median of the last five (of probabilities: odds
+    25 times as long or as short) breaks a rule (`bad_print`, no p), and is no price until the
+    median has followed.
 
     Material: at least `min_bps` and `min_spreads` usual half-spreads, of probabilities at least
     `min_points`. Bars are not looked at: `bar_jump` is for them.
@@ -83,7 +84,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wants: ClassVar[tuple[type[Event], ...]] = _MINE
     state_type: ClassVar[type] = PriceState
 
-    min_bps: Annotated[float, Meta(ge=0.0)] = 50.0
+    min_bps: Annotated[float, Meta(ge=0.0)] = 30.0
     min_spreads: Annotated[float, Meta(ge=0.0)] = 25.0
     min_points: Annotated[float, Meta(ge=0.0)] = 5.0
     probabilities: tuple[str, ...] = PROBABILITIES

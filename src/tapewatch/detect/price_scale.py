@@ -14,7 +14,7 @@ from tapewatch.kernels.scale import log_odds, scale, scale_step
 from tapewatch.model.events import Sample
 
 # Venues whose prices are probabilities.
-PROBABILITIES: Final = ("polymarket", "kalshi", "books")
+PROBABILITIES: Final = ("polymarket", "kalshi")
 WARM: Final = 60  # steps before anything is judged: the scale begins as their mean square
 LONGEST: Final = 600  # steps of silence; a longer one counts as this
 STRETCH: Final = 0.5  # variance grows with the silence before a step to this power: between a

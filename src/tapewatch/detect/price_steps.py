@@ -139,7 +139,12 @@ def broken(state: PriceState, price: float) -> float:
     if len(prints) < PRINTS:
         return 0.0
     middle = median(prints)
-    return middle if price > FAR * middle or FAR * price < middle else 0.0
+    if state.probable and price < 1.0 and middle < 1.0:  # half of 0.02 is nothing; odds tell
+        odds, usual = price / (1.0 - price), middle / (1.0 - middle)
+        far = odds > FAR * FAR * usual or FAR * FAR * odds < usual
+    else:
+        far = price > FAR * middle or FAR * price < middle
+    return middle if far else 0.0
 
 
 def significance(state: PriceState, z: float) -> tuple[float, bool]:

@@ -2,10 +2,11 @@
 
 Theory of operation. Calibrated probabilities say how often a detector's *measurement* is that large
 by chance, not how often an *event* is: measurements come in clusters, many detectors look at once,
-and markets differ. So the budget ranks events. Each event (one incident, its peak score) is kept
-for `WINDOW_NS`; a new one is shown if fewer than the budget's number of events in that time were at
-least as rare, shown or not. In steady state that shows as many as were asked for, the rarest, with
-no assumption about their law; an event that is rarer than all before always passes, so a storm of
+and markets differ. So the budget ranks events. What alerts of one instrument group follow each
+other within `EPISODE_NS` are one event, whichever detectors they come from; it is kept with its
+highest score for `WINDOW_NS`. A new one is shown if fewer than the budget's number of events in
+that time were at least as rare, shown or not. In steady state that shows as many as were asked for,
+the rarest, with no assumption about their law; an event that is rarer than all before always passes, so a storm of
 small ones cannot hide a great one. In the first day there is little to rank against: the first
 ones pass.
 
@@ -21,6 +22,7 @@ from tapewatch.model.time import NS_PER_S
 
 DAY_NS: Final = 86_400 * NS_PER_S
 WINDOW_NS: Final = 7 * DAY_NS  # a week holds each hour of the week once
+EPISODE_NS: Final = 300 * NS_PER_S  # the usual quiet time that ends an incident
 EVENTS: Final = 512  # remembered events of one budget; beyond, the oldest go
 
 ProfileName = Literal["strict", "balanced", "sensitive"]
@@ -35,19 +37,22 @@ class Profile(Struct, frozen=True):
     line: float
 
 
-# Six a day is one in four hours of waking and sleeping; one in 3,200 measurements is a warning.
+# Six a day is one in four hours of waking and sleeping, one a day what a single market may take of
+# them; one in 3,200 measurements is a warning.
 PROFILES: Final[dict[ProfileName, Profile]] = {
-    "strict": Profile(2.0, 1.0, 4.0),
-    "balanced": Profile(6.0, 3.0, 3.5),
-    "sensitive": Profile(24.0, 12.0, 3.0),
+    "strict": Profile(2.0, 0.5, 4.0),
+    "balanced": Profile(6.0, 1.0, 3.5),
+    "sensitive": Profile(24.0, 4.0, 3.0),
 }
 
 
 class Ranked(Struct):
-    """One event: when its incident opened, its highest score, and whether it was shown."""
+    """One event: whose it is, when it began and was last heard of, its highest score, and whether
+    it was shown."""
 
-    incident: str
+    group: str
     ns: int
+    last_ns: int
     score: float
     shown: bool
 
@@ -57,7 +62,6 @@ class Account(Struct):
 
     since_ns: int
     events: list[Ranked] = []
-    shown: int = 0  # alarms shown since then, also those that no budget bounds
 
 
 def window_days(account: Account, now: int) -> float:
@@ -65,29 +69,39 @@ def window_days(account: Account, now: int) -> float:
     return min(max(now - account.since_ns, DAY_NS), WINDOW_NS) / DAY_NS
 
 
-def affordable(account: Account, per_day: float, score: float, now: int, incident: str) -> bool:
-    """Whether an event of this score is among the `per_day` rarest of its window. The event's own
-    earlier entry does not stand in its way."""
+def affordable(account: Account, per_day: float, group: str, score: float, now: int) -> bool:
+    """Whether an event of `group` with this score is among the `per_day` rarest of its window. It
+    does not stand in its own way."""
     least = now - WINDOW_NS
+    mine = _under_way(account, group, now)
     rarer = sum(
         1
         for event in account.events
-        if event.score >= score and event.ns >= least and event.incident != incident
+        if event.score >= score and event.ns >= least and event is not mine
     )
     return rarer < per_day * window_days(account, now)
 
 
-def enter(account: Account, incident: str, score: float, now: int, *, shown: bool) -> None:
-    """Record an event, or that it has grown."""
-    for event in reversed(account.events):
-        if event.incident == incident:
-            event.score = max(event.score, score)
-            event.shown = event.shown or shown
-            return
-    account.events.append(Ranked(incident, now, score, shown))
+def enter(account: Account, group: str, score: float, now: int, *, shown: bool) -> None:
+    """Record an event, or that it goes on."""
+    event = _under_way(account, group, now)
+    if event is not None:
+        event.last_ns = now
+        event.score = max(event.score, score)
+        event.shown = event.shown or shown
+        return
+    account.events.append(Ranked(group, now, now, score, shown))
     least = now - WINDOW_NS
     if account.events[0].ns < least or len(account.events) > EVENTS:
         account.events = [event for event in account.events if event.ns >= least][-EVENTS:]
+
+
+def _under_way(account: Account, group: str, now: int) -> Ranked | None:
+    """The event of a group that has not ended yet."""
+    for event in reversed(account.events):
+        if event.group == group:
+            return event if now - event.last_ns <= EPISODE_NS else None
+    return None
 
 
 def realised(account: Account, now: int) -> float:

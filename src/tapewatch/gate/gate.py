@@ -54,8 +54,9 @@ Rate = Annotated[float, Meta(gt=0.0, le=1e6)]
 class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the user may set.
 
-    `profile` is a choice of the next two and of how rare a warning must be; `alarms_per_day` and
-    `group_alarms_per_day` (of one instrument's group) replace its numbers. An open incident is
+    `profile` is a choice of the next two and of how rare a warning must be. `alarms_per_day` in its
+    place holds for one instrument's group as well as for all together, unless
+    `group_alarms_per_day` says otherwise. An open incident is
     shown again when its severity rises, when it is ten times rarer, or when it is `worse` (a
     fraction) heavier than its peak and `cooldown_s` have passed. `quiet_s` without a candidate
     closes it; a silence lasts until data come again. For `settle_s` after a gap or a reconnect
@@ -78,7 +79,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The profile with what the user put in place of its numbers."""
         profile = PROFILES[self.profile]
         fleet = self.alarms_per_day or profile.alarms_per_day
-        group = self.group_alarms_per_day or min(profile.group_alarms_per_day, fleet)
+        group = self.group_alarms_per_day or self.alarms_per_day or profile.group_alarms_per_day
         return Profile(fleet, group, profile.line)
 
 
@@ -173,34 +174,29 @@ def _candidate(gate: Gate, state: GateState, item: Candidate, line: float) -> It
     ):
         yield _suppressed(Reason.ALREADY_SHOWN, item)
         return
-    if not _pays(gate, state, item, incident, word):
+    if not _pays(gate, state, item, word):
         yield _suppressed(Reason.BUDGET_SPENT, item)
         return
     yield from _emit(state, item, incident, _alert(gate, state, incident, item, line, word))
 
 
-def _pays(
-    gate: Gate, state: GateState, item: Candidate, incident: Incident, word: Severity
-) -> bool:
+def _pays(gate: Gate, state: GateState, item: Candidate, word: Severity) -> bool:
     """Whether the budget has room for this event; the event is entered either way."""
     if word == "info":
         return True
     seen, now, budget = item.seen, item.now, gate.budget
+    group = group_of(seen.instrument)
     accounts = [
         (state.accounts.setdefault(name, Account(now)), per_day)
-        for name, per_day in (
-            (group_of(seen.instrument), budget.group_alarms_per_day),
-            ("*", budget.alarms_per_day),
-        )
+        for name, per_day in ((group, budget.group_alarms_per_day), ("*", budget.alarms_per_day))
     ]
     # A broken rule and a lost feed are told whatever the budget, and rank below everything else.
     told = seen.p is None or seen.cause in FEED_CAUSES
     shown = told or all(
-        affordable(account, per_day, seen.score, now, incident.id) for account, per_day in accounts
+        affordable(account, per_day, group, seen.score, now) for account, per_day in accounts
     )
-    score = 0.0 if told else seen.score
     for account, _ in accounts:
-        enter(account, incident.id, score, now, shown=shown)
+        enter(account, group, 0.0 if told else seen.score, now, shown=shown)
     return shown
 
 
