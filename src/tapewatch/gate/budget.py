@@ -6,9 +6,9 @@ and markets differ. So the budget ranks events. What alerts of one instrument gr
 other within `EPISODE_NS` are one event, whichever detectors they come from; it is kept with its
 highest score for `WINDOW_NS`. A new one is shown if fewer than the budget's number of events in
 that time were at least as rare, shown or not. In steady state that shows as many as were asked for,
-the rarest, with no assumption about their law; an event that is rarer than all before always passes, so a storm of
-small ones cannot hide a great one. In the first day there is little to rank against: the first
-ones pass.
+the rarest, with no assumption about their law; an event that is rarer than all before always
+passes, so a storm of small ones cannot hide a great one. In the first day there is little to rank
+against: the first ones pass.
 
 It bounds what p-values say of markets. A rule that is broken (a crossed book) and a feed that is
 lost (a gap, a silence) are told whatever the budget; they count in the realised rate.
