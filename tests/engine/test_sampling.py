@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapewatch.engine.sampling import SAMPLE_NS, Sampler, forget, on_event, on_timer
+from tapewatch.engine.sampling import FOLDS, SAMPLE_NS, Sampler, forget, on_timer
 from tapewatch.model.events import Bar, Book, MarketEvent, Quote, Sample, Trade
 from tapewatch.model.instrument import Side
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
 
 BTC, ETH = "kraken:BTC/USD", "kraken:ETH/USD"
 T0 = 1_763_700_000 * NS_PER_S
+
+
+def on_event(sampler: Sampler, event: MarketEvent) -> Sample | None:
+    fold = FOLDS.get(type(event))
+    return None if fold is None else fold(sampler, event)
 
 
 def trade(

@@ -32,9 +32,9 @@ class Keyed:
         self.states: dict[str, Any] = {}
         self.last_used: dict[str, int] = {}
         self.broken: dict[str, str] = {}
-        self.timed = hasattr(detector.state_type, "due_ns")
         self._wheel: list[tuple[int, str]] = []
-        self._queued: dict[str, int] = {}  # the entry of the wheel that counts
+        # The entry of the wheel that counts, by key; None: its states have no `due_ns`.
+        self.queued: dict[str, int] | None = {} if hasattr(detector.state_type, "due_ns") else None
 
     def measure(self, key: str, event: Event, seq: int, faults: list[Output]) -> Observation | None:
         """Pass `event` to the state of `key`, creating it on first use."""
@@ -55,29 +55,30 @@ class Keyed:
             # reproduced.
             faults.append(self.quarantine(key, event, error))
             return None
-        if self.timed:
+        if self.queued is not None:
             self.schedule(key, state)
         return seen
 
     def schedule(self, key: str, state: Any) -> None:
         """Take note of when a state wants to be asked, if that is earlier than known."""
+        assert self.queued is not None
         due = state.due_ns
-        if due and due < self._queued.get(key, due + 1):
-            self._queued[key] = due
+        if due and due < self.queued.get(key, due + 1):
+            self.queued[key] = due
             heapq.heappush(self._wheel, (due, key))
 
     def asked(self, now: int) -> list[str]:
         """Keys that a timer at `now` (ns) goes to."""
-        if not self.timed:
+        if self.queued is None:
             return list(self.states)
         if not self._wheel or self._wheel[0][0] > now:
             return []
         found = []
         while self._wheel and self._wheel[0][0] <= now:
             due, key = heapq.heappop(self._wheel)
-            if self._queued.get(key) != due:
+            if self.queued.get(key) != due:
                 continue
-            del self._queued[key]
+            del self.queued[key]
             state = self.states.get(key)
             if state is None:
                 continue
@@ -91,7 +92,7 @@ class Keyed:
         """Take over the memory of a snapshot."""
         self.states.update(states)  # in place: the engine's routes hold these two
         self.last_used.update(last_used)
-        for key, state in states.items() if self.timed else ():
+        for key, state in () if self.queued is None else states.items():
             self.schedule(key, state)
 
     def quarantine(self, key: str, event: Event, error: Exception) -> Fault:

@@ -43,17 +43,20 @@ from tapewatch.gate.gate import (
 )
 from tapewatch.model import limits
 from tapewatch.model.errors import DecodeError
-from tapewatch.model.events import Bar, Book, Event, MarketEvent, Quote, Status, Trade
+from tapewatch.model.events import Bar, Book, Event, Quote, Status, Trade
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
 from tapewatch.model.instrument import group_of
 from tapewatch.model.outputs import Fault, Observation, Output
 from tapewatch.model.text import clean
-from tapewatch.model.time import NS_PER_S, TS_MIN_NS
+from tapewatch.model.time import NS_PER_S, TS_MAX_NS, TS_MIN_NS
 from tapewatch.venues.base import Venue
 
 SET_BACK_NS: Final = NS_PER_S  # a smaller step back is the disorder of inputs on their way here
 # Detectors that want an event, each with the key of its state and what is needed to call it.
-Route = tuple[tuple[Keyed, str, dict[str, Any], dict[str, int], Callable[..., Any], bool], ...]
+Route = tuple[
+    tuple[Keyed, str, dict[str, Any], dict[str, int], Callable[..., Any], dict[str, int] | None],
+    ...,
+]
 _COUNTED: Final = (Trade, Quote, Book, Bar, Status)
 
 
@@ -187,27 +190,31 @@ class Engine:
 
     def _observe(self, event: Event, outputs: list[Output]) -> None:
         kind = type(event)
-        if kind is Timer or kind is Link:
-            self._broadcast(event, outputs)
+        fold = sampling.FOLDS.get(kind)
+        if fold is None and kind is not Book:
+            self._observe_other(event, outputs)
             return
-        if kind is Status:
-            self._inform(event, outputs)  # type: ignore[arg-type]
-        if self._sharded and not self._owns(event):  # type: ignore[arg-type]
+        about: str = event.instrument  # type: ignore[union-attr]
+        if self._sharded and not self._owns_key(about):
             return
         self._tally[kind] = self._tally.get(kind, 0) + 1
-        about: str = event.instrument  # type: ignore[union-attr]
-        if kind is Status:
-            outputs.append(self._status_fault(event))  # type: ignore[arg-type]
-            about = about or f"{event.source}:*"  # type: ignore[union-attr]
-        else:
-            sample = sampling.on_event(self.sampler, event)  # type: ignore[arg-type]
+        if fold is not None:
+            sample = fold(self.sampler, event)
             if sample is not None:
                 self._route(sample, about, outputs)
         self._route(event, about, outputs)
 
-    def _broadcast(self, event: Event, outputs: list[Output]) -> None:
-        """A timer or a link, which concern everything."""
-        if type(event) is Timer:
+    def _observe_other(self, event: Event, outputs: list[Output]) -> None:
+        """What is not of the market: the time, a connection, the state of a feed."""
+        if isinstance(event, Status):
+            self._inform(event, outputs)
+            about = event.instrument or f"{event.source}:*"
+            if not self._sharded or self._owns_key(about):
+                self._tally[Status] = self._tally.get(Status, 0) + 1
+                outputs.append(self._status_fault(event))
+                self._route(event, about, outputs)
+            return
+        if isinstance(event, Timer):
             for sample in sampling.on_timer(self.sampler, self.now):
                 self._route(sample, sample.instrument, outputs)
         for keyed in self._wanting(type(event)):
@@ -224,7 +231,7 @@ class Engine:
             route = self._find_route(routes, event, about)
         seq = self.seq
         # `Keyed.measure` for states that exist, without its call and look-ups: the hot loop.
-        for keyed, key, states, last_used, update, timed in route:
+        for keyed, key, states, last_used, update, queued in route:
             state = states.get(key)
             if state is None:
                 seen = keyed.measure(key, event, seq, outputs)
@@ -235,7 +242,7 @@ class Engine:
                 except Exception as error:
                     outputs.append(keyed.quarantine(key, event, error))
                     continue
-                if timed:
+                if queued is not None and 0 < state.due_ns < queued.get(key, TS_MAX_NS):
                     keyed.schedule(key, state)
             if seen is not None:
                 self._judge(keyed, seen, outputs)
@@ -246,7 +253,7 @@ class Engine:
         keys = [(keyed, keyed.detector.key(event)) for keyed in self._wanting(type(event))]
         route = routes[about] = tuple(
             [
-                (keyed, key, keyed.states, keyed.last_used, keyed.update, keyed.timed)
+                (keyed, key, keyed.states, keyed.last_used, keyed.update, keyed.queued)
                 for keyed, key in keys
                 if key is not None
             ]
@@ -298,10 +305,6 @@ class Engine:
     def _status(self, source: str, kind: Any, detail: str, value: float = 0.0) -> Status:
         ts_event = max(self.now, TS_MIN_NS)
         return Status(source, "", ts_event, self.now, kind, detail, value=value)
-
-    def _owns(self, event: MarketEvent | Status) -> bool:
-        whole = isinstance(event, Status) and not event.instrument
-        return self._owns_key(f"{event.source}:*" if whole else event.instrument)  # type: ignore[union-attr]
 
     def _owns_key(self, key: str) -> bool:
         index, count = self._shard

@@ -11,6 +11,7 @@ the end of the stretch, which costs a third of adding each up as it comes. A quo
 before it has settled sets no price.
 """
 
+from collections.abc import Callable
 from math import sqrt
 from typing import Final
 
@@ -19,7 +20,7 @@ from msgspec import Struct
 from tapewatch.kernels.moments import SAMPLE_MAX
 from tapewatch.kernels.prices import SETTLED_NS, micro
 from tapewatch.model import limits
-from tapewatch.model.events import Bar, MarketEvent, Quote, Sample, Trade
+from tapewatch.model.events import Bar, Quote, Sample, Trade
 from tapewatch.model.instrument import Side
 from tapewatch.model.time import NS_PER_MS
 
@@ -64,20 +65,8 @@ class Sampler(Struct):
     open: list[str] = []
 
 
-def on_event(sampler: Sampler, event: MarketEvent) -> Sample | None:
-    """Take an event in; returns the sample that this completes: of the stretch before, or of the
-    bar that it is. Books give none: their best prices come as quotes, where a venue has them."""
-    kind = type(event)
-    if kind is Trade:
-        return _on_trade(sampler, event)  # type: ignore[arg-type]
-    if kind is Quote:
-        return _on_quote(sampler, event)  # type: ignore[arg-type]
-    if kind is Bar:
-        return _on_bar(sampler, event)  # type: ignore[arg-type]
-    return None
-
-
-def _on_trade(sampler: Sampler, trade: Trade) -> Sample | None:
+def on_trade(sampler: Sampler, trade: Trade) -> Sample | None:
+    """Take a trade in; returns the sample of the stretch before, if that is over."""
     now, done = trade.ts_recv, None
     stretch = sampler.stretches.get(trade.instrument)
     if stretch is None:
@@ -91,7 +80,8 @@ def _on_trade(sampler: Sampler, trade: Trade) -> Sample | None:
     return done
 
 
-def _on_quote(sampler: Sampler, quote: Quote) -> Sample | None:
+def on_quote(sampler: Sampler, quote: Quote) -> Sample | None:
+    """Take a quote in; returns the sample of the stretch before, if that is over."""
     now = quote.ts_recv
     stretch = sampler.stretches.get(quote.instrument)
     if stretch is None:
@@ -109,7 +99,8 @@ def _on_quote(sampler: Sampler, quote: Quote) -> Sample | None:
     return done
 
 
-def _on_bar(sampler: Sampler, bar: Bar) -> Sample:
+def on_bar(sampler: Sampler, bar: Bar) -> Sample:
+    """A bar as the sample that it is."""
     stretch = sampler.stretches.get(bar.instrument)
     if stretch is None:
         stretch = sampler.stretches[bar.instrument] = Stretch()
@@ -136,6 +127,15 @@ def _on_bar(sampler: Sampler, bar: Bar) -> Sample:
         -1.0,
         min(bar.volume * bar.close, SAMPLE_MAX),
     )
+
+
+# What to do with an event, by its type. Books give no samples: their best prices come as quotes,
+# where a venue has them.
+FOLDS: Final[dict[type, Callable[..., Sample | None]]] = {
+    Trade: on_trade,
+    Quote: on_quote,
+    Bar: on_bar,
+}
 
 
 def on_timer(sampler: Sampler, now: int) -> list[Sample]:

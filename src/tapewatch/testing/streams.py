@@ -32,7 +32,7 @@ def sampled(stream: Iterable[Event]) -> list[Event]:
         if isinstance(event, Timer):
             found += sampling.on_timer(sampler, event.ts_recv)
         elif isinstance(event, Trade | Quote | Bar):
-            sample = sampling.on_event(sampler, event)
+            sample = sampling.FOLDS[type(event)](sampler, event)
             found += [] if sample is None else [sample]
         found.append(event)
     return found

@@ -149,8 +149,10 @@ class Ndjson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     trade.size,
                     trade.aggressor,
                     trade.trade_id,
-                    taker=trade.taker,
-                    maker=trade.maker,
+                    0,
+                    False,
+                    trade.taker,
+                    trade.maker,
                 ),
             )
         found = row.bar if row.book is None else row.book
