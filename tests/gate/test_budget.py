@@ -20,8 +20,9 @@ HOUR_NS = 3600 * NS_PER_S
 
 def seen(score: float, instrument: str = "kraken:BTC/USD", **changes: object) -> Observation:
     base = Observation(
-        "price_jump", instrument, "price_jump", T0, score, 3.5, severity="page", p=10.0**-score
-    )
+        "price_jump", instrument, "price_jump", T0, score, 3.5, severity="page", p=10.0**-score,
+        interval_s=3600.0,
+    )  # fmt: skip
     return msgspec.structs.replace(base, **changes)
 
 
@@ -63,7 +64,7 @@ def test_what_is_rarer_than_everything_before_always_passes(
     for n, score in enumerate(scores):
         enter(account, "x", score, T0 + n * HOUR_NS, shown=True)
     now = T0 + len(scores) * HOUR_NS
-    assert affordable(account, per_day, "x", 8.1, now)
+    assert affordable(account, per_day, "x", 8.1, 1.0, now)
 
 
 def test_a_flood_of_small_ones_does_not_hide_a_great_one() -> None:
@@ -75,6 +76,17 @@ def test_a_flood_of_small_ones_does_not_hide_a_great_one() -> None:
     great = shown(ask(gate, state, seen(7.0), 5_600 * NS_PER_S))
     assert great is not None
     assert great.severity == "page"
+
+
+def test_at_first_chance_alone_is_expected() -> None:
+    """Of a measurement a second, nine a day are as rare as four decades, one as five."""
+    gate = Gate(alarms_per_day=1)
+    assert shown(ask(gate, GateState(), seen(4.0, interval_s=1.0))) is None
+    assert shown(ask(gate, GateState(), seen(5.0, interval_s=1.0))) is not None
+    assert shown(ask(Gate(alarms_per_day=10), GateState(), seen(4.0, interval_s=1.0))) is not None
+    quiet_week = GateState()
+    ask(gate, quiet_week, seen(3.6, "kraken:BTC/USD", interval_s=1.0))
+    assert shown(ask(gate, quiet_week, seen(4.1, interval_s=1.0), 7 * 24 * HOUR_NS)) is not None
 
 
 def test_what_the_budget_keeps_back_is_said_and_shown_when_it_grows_rarer() -> None:

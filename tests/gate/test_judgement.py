@@ -17,7 +17,9 @@ T0 = 1_763_700_000 * NS_PER_S
 
 
 def seen(score: float, cause: str = "price_jump", **changes: object) -> Observation:
-    base = Observation(cause, BTC, cause, T0, score, 3.5, severity="page", p=10.0**-score)
+    base = Observation(
+        cause, BTC, cause, T0, score, 3.5, severity="page", p=10.0**-score, interval_s=3600.0
+    )
     return msgspec.structs.replace(base, **changes)
 
 

@@ -278,6 +278,7 @@ class BarJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             line=LINE,
             severity="warn" if cause == "bad_print" else "high",
             material=material,
+            interval_s=bar.interval_ns / NS_PER_S,
             p=p,
             p_extrapolated=extrapolated,
             observed=observed,

@@ -56,6 +56,7 @@ def jump_observation(  # noqa: PLR0913 (one judgement in all its parts)
         baseline_window_s=min(HALF_LIVES_S[2], (now - state.began_ns) / NS_PER_S),
         reason=_sentence(state, before, after, z),
         material=material,
+        interval_s=1.0,
         sigma=copysign(z, x - state.x),
         deviation=_deviation(state, before, after),
         deviation_unit="points" if state.probable else "bps",

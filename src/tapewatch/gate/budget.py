@@ -4,11 +4,16 @@ Theory of operation. Calibrated probabilities say how often a detector's *measur
 by chance, not how often an *event* is: measurements come in clusters, many detectors look at once,
 and markets differ. So the budget ranks events. What alerts of one instrument group follow each
 other within `EPISODE_NS` are one event, whichever detectors they come from; it is kept with its
-highest score for `WINDOW_NS`. A new one is shown if fewer than the budget's number of events in
-that time were at least as rare, shown or not. In steady state that shows as many as were asked for,
-the rarest, with no assumption about their law; an event that is rarer than all before always
-passes, so a storm of small ones cannot hide a great one. In the first day there is little to rank
-against: the first ones pass.
+highest score for `WINDOW_NS`. A new one is shown if events at least as rare have come, and are to
+be expected, less often than the budget's number a day:
+
+    (expected in a day by p alone + seen in the window) / days of the window < budget
+
+where the window is one to seven days long. At first p alone speaks: of a measurement a second, so
+many a day are that rare by chance. With every day the market's own events count for more. In steady
+state that shows as many as were asked for, the rarest, with no assumption about their law; an event
+that is rarer than all before, and than a day's chance, always passes, so a storm of small ones
+cannot hide a great one.
 
 It bounds what p-values say of markets. A rule that is broken (a crossed book) and a feed that is
 lost (a gap, a silence) are told whatever the budget; they count in the realised rate.
@@ -20,7 +25,8 @@ from msgspec import Struct
 
 from tapewatch.model.time import NS_PER_S
 
-DAY_NS: Final = 86_400 * NS_PER_S
+DAY_S: Final = 86_400
+DAY_NS: Final = DAY_S * NS_PER_S
 WINDOW_NS: Final = 7 * DAY_NS  # a week holds each hour of the week once
 EPISODE_NS: Final = 300 * NS_PER_S  # the usual quiet time that ends an incident
 EVENTS: Final = 512  # remembered events of one budget; beyond, the oldest go
@@ -64,14 +70,11 @@ class Account(Struct):
     events: list[Ranked] = []
 
 
-def window_days(account: Account, now: int) -> float:
-    """Days of the past that the account can speak of: one to seven."""
-    return min(max(now - account.since_ns, DAY_NS), WINDOW_NS) / DAY_NS
-
-
-def affordable(account: Account, per_day: float, group: str, score: float, now: int) -> bool:
-    """Whether an event of `group` with this score is among the `per_day` rarest of its window. It
-    does not stand in its own way."""
+def affordable(
+    account: Account, per_day: float, group: str, score: float, interval_s: float, now: int
+) -> bool:
+    """Whether an event of `group` with this score (decades) is among the `per_day` rarest, if it is
+    measured every `interval_s`. It does not stand in its own way."""
     least = now - WINDOW_NS
     mine = _under_way(account, group, now)
     rarer = sum(
@@ -79,7 +82,13 @@ def affordable(account: Account, per_day: float, group: str, score: float, now: 
         for event in account.events
         if event.score >= score and event.ns >= least and event is not mine
     )
-    return rarer < per_day * window_days(account, now)
+    expected: float = DAY_S / interval_s * 10.0**-score
+    return expected + rarer < per_day * window_days(account, now)
+
+
+def window_days(account: Account, now: int) -> float:
+    """Days of the past that the account can speak of: one to seven."""
+    return min(max(now - account.since_ns, DAY_NS), WINDOW_NS) / DAY_NS
 
 
 def enter(account: Account, group: str, score: float, now: int, *, shown: bool) -> None:

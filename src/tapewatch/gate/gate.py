@@ -193,7 +193,8 @@ def _pays(gate: Gate, state: GateState, item: Candidate, word: Severity) -> bool
     # A broken rule and a lost feed are told whatever the budget, and rank below everything else.
     told = seen.p is None or seen.cause in FEED_CAUSES
     shown = told or all(
-        affordable(account, per_day, group, seen.score, now) for account, per_day in accounts
+        affordable(account, per_day, group, seen.score, seen.interval_s, now)
+        for account, per_day in accounts
     )
     for account, _ in accounts:
         enter(account, group, 0.0 if told else seen.score, now, shown=shown)

@@ -66,6 +66,7 @@ class Observation(Struct, frozen=True, gc=False, tag="observation"):
     deviation: float | None = None  # the same in native units: `deviation_unit`
     deviation_unit: str = ""  # ticks, bps, trades, s, ...
     baseline_window_s: float = 0.0  # how far back the baseline reaches, in effect
+    interval_s: float = 5.0  # between two measurements: so often p may be small by chance
     p_persist: float | None = None  # probability that a jump of a book lasts 60 s
     accounts: tuple[str, ...] = ()  # whom a wash observation names
 
