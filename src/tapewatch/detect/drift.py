@@ -48,7 +48,7 @@ _COUNTED: Final = 100_000  # blocks; the mean has forgotten its beginning
 _TOLD_P: Final = 10.0**-TOLD
 
 
-class DriftState(Struct):
+class DriftState(Struct, array_like=True):
     """Memory of one instrument. Of each of the six sums (up and down of `PAIRS`): its value, the
     coordinate and the time at which its excursion began, its peak, and what was told of it."""
 

@@ -47,7 +47,7 @@ class Window(Struct):
     taught: int = 0
 
 
-class FlowState(Struct):
+class FlowState(Struct, array_like=True):
     """Memory of one instrument."""
 
     last_ns: int = 0

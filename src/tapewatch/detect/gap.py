@@ -46,7 +46,7 @@ Seconds = Annotated[float, Meta(ge=0.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 
 
-class GapState(Struct):
+class GapState(Struct, array_like=True):
     """Memory of one instrument; times in ns of receipt, other lengths in s."""
 
     key: str

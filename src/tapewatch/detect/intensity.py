@@ -39,7 +39,7 @@ _LULL: Final = 20.0  # orders expected where few are news
 _BUSY: Final = 5.0  # orders expected: below, a burst alone wakes nobody
 
 
-class IntensityState(Struct):
+class IntensityState(Struct, array_like=True):
     """Memory of one instrument. `mean` (orders a stretch, without the time of day), `square` and
     `scatter` are weighted means, `known` the weight behind the mean. `profile` has the orders a
     stretch of each half-hour; `filled` counts the orders of the current one."""

@@ -35,7 +35,7 @@ KEPT: Final = (
 )
 
 
-class Scales(Struct):
+class Scales(Struct, array_like=True):
     """Three variances a step, the usual half-spread, and what they make of the step to come."""
 
     short: float = 0.0
@@ -111,7 +111,7 @@ def look_back(scales: Scales, move: float, kept: tuple[float, float, float]) -> 
     return most
 
 
-class Track(Struct):
+class Track(Struct, array_like=True):
     """A price in samples: where it was, and its scales."""
 
     x: float = 0.0

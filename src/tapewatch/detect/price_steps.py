@@ -54,7 +54,7 @@ class Jump(Struct):
     events: int = 0
 
 
-class PriceState(Struct):
+class PriceState(Struct, array_like=True):
     """Memory of one instrument. Coordinates and variances are those of `coordinate`."""
 
     key: str

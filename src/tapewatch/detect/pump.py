@@ -41,7 +41,7 @@ _SHARE_KEPT: Final = 0.5 ** (SLICE_S / _SHARE_S)
 Positive = Annotated[float, Meta(gt=0.0)]
 
 
-class PumpState(Struct):
+class PumpState(Struct, array_like=True):
     """Memory of one instrument. A slice is one sample's time; its number is that of its end.
 
     `order` names the newest order: its ms, negative unless it buys. Trades at prices between `low`

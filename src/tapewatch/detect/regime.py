@@ -33,7 +33,7 @@ OVER: Final = 0.5  # of the magnitude that is worth telling: below it the excurs
 _TOLD_P: Final = 10.0**-TOLD
 
 
-class RegimeState(Struct):
+class RegimeState(Struct, array_like=True):
     """Memory of one instrument."""
 
     key: str

@@ -44,7 +44,7 @@ class Line(Struct):
     square: float = 0.0  # of the residuals, clipped
 
 
-class VolumeState(Struct):
+class VolumeState(Struct, array_like=True):
     """Memory of one instrument. x is ln(orders); `samples` counts those with trades."""
 
     samples: int = 0

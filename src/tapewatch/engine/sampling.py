@@ -25,11 +25,11 @@ from tapewatch.model.instrument import Side
 from tapewatch.model.time import NS_PER_MS
 
 SAMPLE_NS: Final = int(limits.SAMPLE_S * 1_000_000_000)
-FOLD: Final = 64  # trades that wait, at most: a bound on memory
+FOLD: Final = 32  # trades that wait, at most: a bound on memory
 _SAME: Final = 1e-9  # of a price: smaller steps are rounding
 
 
-class Stretch(Struct):
+class Stretch(Struct, array_like=True):
     """What is known of one instrument, and of its current stretch (`end` 0: none is open)."""
 
     end: int = 0

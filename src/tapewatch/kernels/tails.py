@@ -45,7 +45,7 @@ _TABLE: Final = tuple(tuple(_bent((k + 0.5) * _BIN, bend) for k in range(BINS)) 
 _PRIOR: Final = tuple(PRIOR_INDEX / (1.0 - PRIOR_INDEX * bend) for bend in BENDS)
 
 
-class Tail(Struct):
+class Tail(Struct, array_like=True):
     """Record of one statistic. `total` magnitudes are counted in `counts` (BINS cells of two
     bytes); `seen` is how many there ever were. A share `edge_p` exceeds `edge` (nats); beyond it
     `bend` and `rate` describe the tail."""
