@@ -79,11 +79,11 @@ def test_a_flood_of_small_ones_does_not_hide_a_great_one() -> None:
 
 
 def test_at_first_chance_alone_is_expected() -> None:
-    """Of a measurement a second, nine a day are as rare as four decades, one as five."""
+    """Of a measurement a second and as many beside it, 17 a day are as rare as four decades."""
     gate = Gate(alarms_per_day=1)
-    assert shown(ask(gate, GateState(), seen(4.0, interval_s=1.0))) is None
-    assert shown(ask(gate, GateState(), seen(5.0, interval_s=1.0))) is not None
-    assert shown(ask(Gate(alarms_per_day=10), GateState(), seen(4.0, interval_s=1.0))) is not None
+    assert shown(ask(gate, GateState(), seen(5.2, interval_s=1.0))) is None
+    assert shown(ask(gate, GateState(), seen(5.3, interval_s=1.0))) is not None
+    assert shown(ask(Gate(alarms_per_day=18), GateState(), seen(4.0, interval_s=1.0))) is not None
     quiet_week = GateState()
     ask(gate, quiet_week, seen(3.6, "kraken:BTC/USD", interval_s=1.0))
     assert shown(ask(gate, quiet_week, seen(4.1, interval_s=1.0), 7 * 24 * HOUR_NS)) is not None

@@ -29,6 +29,9 @@ DAY_S: Final = 86_400
 DAY_NS: Final = DAY_S * NS_PER_S
 WINDOW_NS: Final = 7 * DAY_NS  # a week holds each hour of the week once
 EPISODE_NS: Final = 300 * NS_PER_S  # the usual quiet time that ends an incident
+# All detectors of a market together look twice as often as the one that looks most: one looks each
+# second, five each five seconds.
+LOOKS: Final = 2.0
 EVENTS: Final = 512  # remembered events of one budget; beyond, the oldest go
 
 ProfileName = Literal["strict", "balanced", "sensitive"]
@@ -82,7 +85,7 @@ def affordable(
         for event in account.events
         if event.score >= score and event.ns >= least and event is not mine
     )
-    expected: float = DAY_S / interval_s * 10.0**-score
+    expected: float = LOOKS * DAY_S / interval_s * 10.0**-score
     return expected + rarer < per_day * window_days(account, now)
 
 
