@@ -86,7 +86,7 @@ def test_at_first_chance_alone_is_expected() -> None:
     assert shown(ask(Gate(alarms_per_day=18), GateState(), seen(4.0, interval_s=1.0))) is not None
     quiet_week = GateState()
     ask(gate, quiet_week, seen(3.6, "kraken:BTC/USD", interval_s=1.0))
-    assert shown(ask(gate, quiet_week, seen(4.1, interval_s=1.0), 7 * 24 * HOUR_NS)) is not None
+    assert shown(ask(gate, quiet_week, seen(4.5, interval_s=1.0), 7 * 24 * HOUR_NS)) is not None
 
 
 def test_what_the_budget_keeps_back_is_said_and_shown_when_it_grows_rarer() -> None:
