@@ -78,7 +78,7 @@ def test_six_seconds_of_silence_in_ten_a_second_fire() -> None:
     assert found.p is not None
     assert found.score == pytest.approx(-log(found.p) / log(10.0), abs=0.01)
     assert found.flip is not None
-    assert found.flip < 5.0
+    assert found.flip == 5.0  # a shorter one does not matter
     assert found.reason == "nothing for 5 s (usually 0.1 s)"
     assert found.onset_ns == bench.state.last_ns
 

@@ -286,6 +286,7 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self, state: GapState, now: int, length_s: float, seen: Silence, severity: Severity
     ) -> Observation:
         known = state.tail.seen >= KNOWN
+        limit_s = max(seen.limit_s, self._least_ns(state) / NS_PER_S)
         usual = f" (usually {state.usual_s:.2g} s)" if known else ""
         why = f": the link to {state.source} is down" if state.link_down else ""
         return Observation(
@@ -302,9 +303,9 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             observed=length_s,
             expected=state.usual_s if known else None,
             expected_low=0.0,
-            expected_high=seen.limit_s,
+            expected_high=limit_s,
             unit="s",
-            flip=seen.limit_s,
+            flip=limit_s,
             deviation=length_s - state.usual_s,
             deviation_unit="s",
             baseline_count=state.tail.seen,
@@ -333,8 +334,8 @@ class Gap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             observed=gap_s,
             expected=state.usual_s,
             unit="s",
-            deviation=after - before if moved else 0.0,
-            deviation_unit="price",
+            deviation=after - before if moved else None,
+            deviation_unit="price" if moved else "",
             baseline_count=state.tail.seen,
             reason=f"data again after {gap_s:.0f} s of silence{price}",
         )
