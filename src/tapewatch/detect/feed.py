@@ -110,12 +110,14 @@ class Feed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return FeedState(key, key.partition(":")[0])
 
     def update(self, state: FeedState, event: Event, /) -> Observation | None:
-        if isinstance(event, Trade):
+        if type(event) is Trade:
             return None if event.backfilled else self._on_trade(state, event)
         return self._on_status(state, event) if isinstance(event, Status) else None
 
     def _on_trade(self, state: FeedState, trade: Trade) -> Observation | None:
         lag_s = (trade.ts_recv - trade.ts_event) / NS_PER_S
+        if not (state.late or state.early) and -self.ahead_s <= lag_s <= self.lag_s:
+            return None  # nearly all of them
         if state.late and lag_s < 0.5 * self.lag_s:
             state.late = False
         elif state.early and lag_s > -0.5 * self.ahead_s:

@@ -96,7 +96,7 @@ class PriceJump(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return PriceState(key, probable=key.partition(":")[0] in self.probabilities)
 
     def update(self, state: PriceState, event: Event, /) -> Observation | None:
-        if isinstance(event, Trade):
+        if type(event) is Trade:
             price = event.price
             if not state.low < price < state.high or event.ts_recv >= state.until:
                 return self._on_trade(state, event)
