@@ -105,7 +105,7 @@ def calibration(score: Score) -> str:
     text = "### Calibration: realised over nominal\n\n"
     text += paragraph(
         "1 is right, above 1 is too many. Only `price_jump` measures each second; the others are "
-        "counted against 5-s samples. `volume` asks three questions of a sample, so that 3 would be "
+        "counted against 5-s samples. `volume` asks three questions of a sample, so 3 would be "
         "right there. Intervals take events as independent; they come in clusters."
     )
     body = [

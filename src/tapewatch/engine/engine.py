@@ -21,7 +21,7 @@ instruments together, storms, and detectors of several groups know one shard onl
 Alerts of an engine made with `simulated` say so: its data do not come from a live market.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from zlib import crc32
 
@@ -57,6 +57,7 @@ Route = tuple[
     tuple[Keyed, str, dict[str, Any], dict[str, int], Callable[..., Any], dict[str, int] | None],
     ...,
 ]
+_FOLDS: Final = sampling.FOLDS
 _COUNTED: Final = (Trade, Quote, Book, Bar, Status)
 
 
@@ -82,8 +83,8 @@ class Engine:
         self.offset = 0
         self.heard: dict[str, int] = {}
         self.seq = 0
-        self.events: list[Event] = []
-        self._tally: dict[type[Event], int] = {}
+        self.events: Sequence[Event] = ()
+        self._tally: dict[type[Event], int] = dict.fromkeys(_COUNTED, 0)
         self._shard, self._sharded = shard, shard[1] > 1
         self._simulated = simulated
         self.sampler = sampling.Sampler()
@@ -115,7 +116,7 @@ class Engine:
             self._observe(event, outputs)
         return outputs
 
-    def _decode(self, frame: Frame, outputs: list[Output]) -> list[Event]:
+    def _decode(self, frame: Frame, outputs: list[Output]) -> Sequence[Event]:
         source = frame.source
         self.heard[source] = frame.ts_recv
         if self._frames and (not self._sharded or self._owns_key(f"{source}:*")):
@@ -123,7 +124,11 @@ class Engine:
         venue = self.venues.get(source)
         if venue is None:
             return [self._status(source, "unknown", f"no source named {source}")]
-        return self._ask(source, venue.decode, frame)
+        try:
+            events = venue.decode(self.venue_states[source], frame)
+            return events if type(events) is tuple else list(events)
+        except Exception as error:
+            return [self._failed(source, error)]
 
     def _deadlines(self, timer: Timer) -> list[Event]:
         events: list[Event] = []
@@ -145,18 +150,21 @@ class Engine:
     def _ask(
         self, source: str, method: Callable[[Any, Any], Iterable[Event]], about: Any
     ) -> list[Event]:
-        """What a venue makes of a frame, a link or the time."""
+        """What a venue makes of a link or the time."""
         try:
             return list(method(self.venue_states[source], about))
-        except DecodeError as error:
-            detail = str(error)
-        except AssertionError:
-            raise
         except Exception as error:
-            # A plug-in's bug must not end the session, and with it every attempt to resume it; the
-            # frame is on the tape, so it can be reproduced.
+            return [self._failed(source, error)]
+
+    def _failed(self, source: str, error: Exception) -> Status:
+        """A frame that cannot be read, or a plug-in's bug: that must not end the session, and with
+        it every attempt to resume it. The frame is on the tape, so it can be reproduced."""
+        if isinstance(error, AssertionError):
+            raise error
+        detail = str(error)
+        if not isinstance(error, DecodeError):
             detail = clean(f"{source} failed: {type(error).__name__}: {error}")
-        return [self._status(source, "malformed", detail)]
+        return self._status(source, "malformed", detail)
 
     def _after_step_back(self, item: Input, outputs: list[Output]) -> Input:
         """`item` in engine time. A step back is told once, as a fault of every source."""
@@ -190,14 +198,14 @@ class Engine:
 
     def _observe(self, event: Event, outputs: list[Output]) -> None:
         kind = type(event)
-        fold = sampling.FOLDS.get(kind)
+        fold = _FOLDS.get(kind)
         if fold is None and kind is not Book:
             self._observe_other(event, outputs)
             return
         about: str = event.instrument  # type: ignore[union-attr]
         if self._sharded and not self._owns_key(about):
             return
-        self._tally[kind] = self._tally.get(kind, 0) + 1
+        self._tally[kind] += 1
         if fold is not None:
             sample = fold(self.sampler, event)
             if sample is not None:
@@ -210,7 +218,7 @@ class Engine:
             self._inform(event, outputs)
             about = event.instrument or f"{event.source}:*"
             if not self._sharded or self._owns_key(about):
-                self._tally[Status] = self._tally.get(Status, 0) + 1
+                self._tally[Status] += 1
                 outputs.append(self._status_fault(event))
                 self._route(event, about, outputs)
             return
@@ -313,8 +321,8 @@ class Engine:
     @property
     def counts(self) -> dict[str, int]:
         """Market events and statuses observed so far, by type name."""
-        return {kind.__name__: count for kind, count in self._tally.items()}
+        return {kind.__name__: count for kind, count in self._tally.items() if count}
 
     @counts.setter
     def counts(self, counts: dict[str, int]) -> None:
-        self._tally = {kind: counts[kind.__name__] for kind in _COUNTED if kind.__name__ in counts}
+        self._tally = {kind: counts.get(kind.__name__, 0) for kind in _COUNTED}

@@ -178,40 +178,58 @@ def _turn(sampler: Sampler, stretch: Stretch, instrument: str, now: int) -> Samp
 
 
 def _fold(stretch: Stretch) -> None:
-    """Add up the trades that wait."""
+    """Add up the trades that wait: lists, built-ins and local names, since this is for each one."""
+    waiting = stretch.waiting
+    if not waiting:
+        return
+    prices = [trade.price for trade in waiting]
+    low = min(prices)
+    stretch.high = max(stretch.high, *prices)
+    stretch.low = min(stretch.low, low) if stretch.low else low
+    _fold_sides(stretch)
+    _fold_amounts(stretch)
+    stretch.trades += len(waiting)
+    waiting.clear()
+
+
+def _fold_sides(stretch: Stretch) -> None:
+    """What was bought and sold last, and the smallest step."""
     last, tick, bid, ask = stretch.last, stretch.tick, stretch.bid, stretch.ask
-    high, low = stretch.high, stretch.low
-    volume, bought, sold = stretch.volume, stretch.bought, stretch.sold
-    orders, largest = stretch.orders, stretch.largest
-    order_ms, order_side, order = stretch.order_ms, stretch.order_side, stretch.order
+    side: Side | None = None
     for trade in stretch.waiting:
-        price, side = trade.price, trade.aggressor
-        notional = min(price * trade.size, SAMPLE_MAX)
+        price = trade.price
+        if price == last and trade.aggressor == side:
+            continue  # says the same again
+        side = trade.aggressor
+        bid, ask = micro(bid, ask, price, side)
         if price != last:
             if last:
                 tick = _finer(tick, abs(price - last), price)
             last = price
-        high = max(high, price)
-        if price < low or not low:
-            low = price
-        bid, ask = micro(bid, ask, price, side)
-        volume += notional
-        if side == "buy":
-            bought += notional
-        elif side == "sell":
-            sold += notional
+    stretch.last, stretch.tick, stretch.bid, stretch.ask = last, tick, bid, ask
+
+
+def _fold_amounts(stretch: Stretch) -> None:
+    """Amounts by side, and orders: what one taker does in one millisecond on one side."""
+    orders, largest = stretch.orders, stretch.largest
+    order_ms, order_side, order = stretch.order_ms, stretch.order_side, stretch.order
+    amounts = {"buy": 0.0, "sell": 0.0, "unknown": 0.0}
+    for trade in stretch.waiting:
+        side, notional = trade.aggressor, trade.price * trade.size
+        if notional > SAMPLE_MAX:  # noqa: PLR1730  (min() costs as much as all the rest)
+            notional = SAMPLE_MAX
+        amounts[side] += notional
         ms = trade.ts_event // NS_PER_MS
         if ms == order_ms and side == order_side:
             order += notional
         else:
             orders += 1
             order_ms, order_side, order = ms, side, notional
-        largest = max(largest, order)
-    stretch.trades += len(stretch.waiting)
-    stretch.waiting.clear()
-    stretch.last, stretch.tick, stretch.bid, stretch.ask = last, tick, bid, ask
-    stretch.high, stretch.low = high, low
-    stretch.volume, stretch.bought, stretch.sold = volume, bought, sold
+        if order > largest:  # noqa: PLR1730
+            largest = order
+    stretch.bought += amounts["buy"]
+    stretch.sold += amounts["sell"]
+    stretch.volume += amounts["buy"] + amounts["sell"] + amounts["unknown"]
     stretch.orders, stretch.largest = orders, largest
     stretch.order_ms, stretch.order_side, stretch.order = order_ms, order_side, order
 
