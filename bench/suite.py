@@ -111,16 +111,15 @@ def state_bytes(count: int, trades: int) -> tuple[float, float]:
 
 
 def cost_by_instruments(sizes: list[int], lines: int) -> dict[str, float]:
-    """Microseconds an input at one rate of events, by number of instruments, all of them known."""
+    """Microseconds an input by number of instruments, each of which trades once a second and has
+    traded before."""
     found = {}
     for size in sizes:
-        ids = [f"kraken:{n}" for n in range(size)]
-        engine = engine_of(configured(ids))
-        warm = [i for i in frames(size, size, rate=1e6) if isinstance(i, Frame)]
-        for item in warm:
+        engine = engine_of(configured([f"kraken:{n}" for n in range(size)]))
+        for item in frames(2 * size, size, rate=1e6):
             engine.step(item)
-        later = list(frames(lines, size, rate=1_000.0))
-        took = seconds(lambda engine=engine, later=later: [engine.step(i) for i in later])
+        later = list(frames(max(lines, 6 * size), size, rate=size))
+        took = seconds(functools.partial(stepped, engine, later))
         found[str(size)] = round(took / len(later) * 1e6, 2)
     return found
 
