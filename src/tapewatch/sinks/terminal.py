@@ -39,7 +39,7 @@ _TOLD: Final = {
 
 
 # A labelled row of a card; its other lines are the rest of the sentence above them.
-_LABEL: Final = re.compile(r"   (when|id|market|found|score|because|trust|evidence|payload) +")
+_LABEL: Final = re.compile(r"   (when|id|market|found|odd|score|because|trust|evidence|payload) +")
 
 
 class Screen(Struct, frozen=True, kw_only=True):

@@ -40,11 +40,10 @@ def evaluate(
     changes: tuple[str, ...],
     as_json: bool,  # noqa: ARG001  the score is JSON in any case
 ) -> None:
-    r"""Run the detectors over a set of data, write the alerts of every file, print the score.
+    """Run the detectors over a set of data, write the alerts of every file, print the score.
 
-    \b
-    SET is one of pumps, bitfinex, books, wallets, usde, nab, quiet, synthetic, peers.
-    One configuration is used for everything: the defaults, with what --set changes.
+    SET is one of pumps, bitfinex, books, wallets, usde, nab, quiet, synthetic, peers. One
+    configuration is used for everything: the defaults, with what --set changes.
     """
     from tapewatch.app.config import set_option  # noqa: PLC0415  --help stays quick
 
