@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ROUNDS ?= 1000
+DATA ?= shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint bench docs coverage fuzz kill-rounds soak pins clean
+.PHONY: help setup demo test check lint bench quality docs coverage fuzz kill-rounds soak pins clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -44,6 +45,9 @@ lint: setup
 
 bench: setup ## speed, as ratios against a reference in the same run (bench/README.md)
 	$(BIN)/python bench/run.py
+
+quality: setup ## measure the detectors on DATA and write the page on it (half an hour; DATA=folder)
+	$(BIN)/python docs/quality.py --run $(DATA)
 
 docs: setup ## write the reference pages that come from the code
 	$(BIN)/python docs/generate.py

@@ -46,6 +46,7 @@ from tapewatch.sinks.account import (
 )
 from tapewatch.sinks.session_files import SessionFiles
 from tapewatch.sinks.terminal import Screen, Terminal
+from tapewatch.sinks.wording import counted
 
 STORE: Final = "alerts.sqlite"
 
@@ -217,7 +218,8 @@ class Watch:
         session if a source cannot be reached at all."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        steps = [Step("ok", "config", f"{', '.join(d.name for d in self.config.detectors)}")]
+        running = counted(len(self.config.detectors), "detector")
+        steps = [Step("ok", "config", f"{running}; tapewatch config show tells which")]
         for venue in self.config.venues:
             trouble = await parts.sources.sockets[venue.name].tried()
             if stop.is_set():
