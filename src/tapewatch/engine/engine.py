@@ -43,7 +43,7 @@ from tapewatch.gate.gate import (
 )
 from tapewatch.model import limits
 from tapewatch.model.errors import DecodeError
-from tapewatch.model.events import Bar, Book, Event, Quote, Status, Trade
+from tapewatch.model.events import Bar, Book, Event, Quote, Sample, Status, Trade
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
 from tapewatch.model.instrument import group_of
 from tapewatch.model.outputs import Fault, Observation, Output
@@ -57,8 +57,8 @@ Route = tuple[
     tuple[Keyed, str, dict[str, Any], dict[str, int], Callable[..., Any], dict[str, int] | None],
     ...,
 ]
-_FOLDS: Final = sampling.FOLDS
-_COUNTED: Final = (Trade, Quote, Book, Bar, Status)
+_MARKET: Final = (Trade, Quote, Book, Bar)
+_COUNTED: Final = (*_MARKET, Status)
 
 
 class Engine:
@@ -90,6 +90,7 @@ class Engine:
         self.sampler = sampling.Sampler()
         self._wants: dict[type[Event], tuple[Keyed, ...]] = {}
         self._frames = bool(self._wanting(Frame))
+        self._folds = sampling.FOLDS if self._wanting(Sample) else {}
         self._routes: dict[type[Event], dict[str, Route]] = {}
 
     def step(self, item: Input, seq: int | None = None) -> list[Output]:
@@ -198,8 +199,8 @@ class Engine:
 
     def _observe(self, event: Event, outputs: list[Output]) -> None:
         kind = type(event)
-        fold = _FOLDS.get(kind)
-        if fold is None and kind is not Book:
+        fold = self._folds.get(kind)
+        if fold is None and kind not in _MARKET:
             self._observe_other(event, outputs)
             return
         about: str = event.instrument  # type: ignore[union-attr]
