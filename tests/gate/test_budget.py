@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapewatch.gate.alerts import Candidate
-from tapewatch.gate.budget import DAY_NS, EVENTS, Account, affordable, enter, realised
+from tapewatch.gate.budget import (
+    DAY_NS,
+    EVENTS,
+    PROFILES,
+    Account,
+    affordable,
+    enter,
+    realised,
+)
 from tapewatch.gate.gate import Gate, GateState, judge, on_timer
 from tapewatch.model.outputs import Alert, Observation, Output, Suppressed
 from tapewatch.model.reasons import Reason
@@ -153,6 +161,7 @@ def test_a_profile_stands_for_numbers_that_can_be_replaced() -> None:
     assert Gate(alarms_per_day=9).budget.group_alarms_per_day == 9
     assert Gate(alarms_per_day=9, group_alarms_per_day=2).budget.group_alarms_per_day == 2
     assert Gate().budget.group_alarms_per_day == 1
+    assert Gate(alarms_per_day=0).budget == Gate().budget == PROFILES["balanced"]
     item = seen(3.2)
     assert list(judge(Gate(), GateState(), Candidate(item, 1, 7, T0))) == []
     assert shown(ask(Gate(profile="sensitive"), GateState(), item)) is not None

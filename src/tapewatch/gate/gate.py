@@ -48,25 +48,26 @@ MAX_S: Final = 1e9  # longest time in settings: 30 years, far from the end of 64
 _GAP_KINDS: Final = frozenset({"gap", "gap_lost", "checksum", "malformed", "unrecorded"})
 _UNSETTLING: Final = frozenset({"gap", "checksum", "unrecorded"})  # prices jump over these
 
-Rate = Annotated[float, Meta(gt=0.0, le=1e6)]
+Rate = Annotated[float, Meta(ge=0.0, le=1e6)]
 
 
 class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the user may set.
 
-    `profile` is a choice of the next two and of how rare a warning must be. `alarms_per_day` in its
-    place holds for one instrument's group as well as for all together, unless
-    `group_alarms_per_day` says otherwise. An open incident is
-    shown again when its severity rises, when it is ten times rarer, or when it is `worse` (a
-    fraction) heavier than its peak and `cooldown_s` have passed. `quiet_s` without a candidate
-    closes it; a silence lasts until data come again. For `settle_s` after a gap or a reconnect
-    market causes are held back. `sample_rate`: every n-th normal report goes out. `lines` overrides
-    a detector's own line, by detector name, in its unit.
+    `profile` (`strict`, `balanced`, `sensitive`) is a choice of the next two and of how rare a
+    warning must be; 0 is the profile's own number (balanced: 6 a day in all, 1 of one instrument's
+    group). `alarms_per_day` in its place holds for one group as well as for all together, unless
+    `group_alarms_per_day` says otherwise. An open incident is shown again when its severity rises,
+    when it is ten times rarer, or when it is `worse` (a fraction) heavier than its peak and
+    `cooldown_s` have passed. `quiet_s` without a candidate closes it; a silence lasts until data
+    come again. For `settle_s` after a gap or a reconnect market causes are held back.
+    `sample_rate`: every n-th normal report goes out. `lines` overrides a detector's own line, by
+    detector name, in its unit.
     """
 
     profile: ProfileName = "balanced"
-    alarms_per_day: Rate | None = None
-    group_alarms_per_day: Rate | None = None
+    alarms_per_day: Rate = 0.0
+    group_alarms_per_day: Rate = 0.0
     cooldown_s: Annotated[float, Meta(ge=0.0, le=MAX_S)] = 600.0
     worse: float = 0.2
     quiet_s: Annotated[float, Meta(gt=0.0, le=MAX_S)] = 300.0
