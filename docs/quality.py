@@ -108,13 +108,13 @@ WEAK = """\
 - Before a market's record is full (2,000 steps), p is a cautious guess, marked as extrapolated.
 - A record that is full of jumps takes them for usual: where one second in a hundred jumps by 8 sd,
   even 12 sd does not reach the line.
-- Out of the box a market may take one alarm a day. What is seen is therefore more than what is told:
-  a jump of 5 sd on a calm tape is always seen, and told about half of the time.
+- Out of the box a market may take one alarm a day. So more is seen than is told: a jump of 5 sd on
+  a calm tape is always seen, and told about half of the time.
 - Floors in percent, spreads and orders were chosen with these pumps, bars and books in view
   ([which](../adr/0018-detector-numbers.md)); new data will do worse.
-- Rings of accounts were planted by those who wrote the detector. Accounts that trade with themselves
-  two or three times only, and rings that use the round amounts everybody uses, are hard to tell from
-  chance.
+- Rings of accounts were planted by those who wrote the detector. Accounts that trade with
+  themselves two or three times only, and rings that use the round amounts everybody uses, are hard
+  to tell from chance.
 - Labels of real markets are few. Ten onsets found of ten is a recall of 0.69 or more, no more.
 """
 
