@@ -51,11 +51,14 @@ class Ranked(Struct, frozen=True):
 def evaluate(
     data: pathlib.Path, out: pathlib.Path, changes: Sequence[Setting] = ()
 ) -> dict[str, Any]:
-    """Scores of the file as it is, and of copies with planted rings. Raises `ConfigError`."""
-    file = _file(data)
-    stem = _stem(file)
-    alerts = judged(file, changes)
-    runner.write(out, stem, alerts)
+    """Scores of the files as they are, and of copies of the first one with planted rings. Raises
+    `ConfigError`."""
+    files = _files(data)
+    alerts: list[Alert] = []
+    for file in files:
+        found = judged(file, changes)
+        runner.write(out, _stem(file), found)
+        alerts += found
     seen = named(alerts)
     score: dict[str, Any] = {"set": "wallets", "as_it_is": _listed(seen)}
     if (data / LABELS).is_file():
@@ -63,7 +66,7 @@ def evaluate(
         return scoring.plain(score)
     runs = []
     innocents: list[dict[str, Any]] = []
-    rows = trades(file)
+    rows = trades(files[0])
     for seed in SEEDS:
         planted = plant(rows, seed)
         folder = out / "planted" / str(seed)
@@ -80,17 +83,18 @@ def evaluate(
     return scoring.plain(score)
 
 
-def _file(data: pathlib.Path) -> pathlib.Path:
-    """The trades: `trades.*`, or the only table there is. Raises `ConfigError`."""
+def _files(data: pathlib.Path) -> list[pathlib.Path]:
+    """The tables of trades: everything but labels and alerts. Raises `ConfigError`."""
     files = [
         file
         for file in sorted(data.iterdir())
-        if file.name.endswith(_SUFFIXES) and file.name != LABELS
+        if file.name.endswith(_SUFFIXES)
+        and file.name != LABELS
+        and not file.name.endswith(".alerts.ndjson")
     ]
-    files = [file for file in files if _stem(file) == "trades"] or files
-    if len(files) != 1:
-        raise ConfigError(f"{data} has {len(files)} files of trades, not one", "DIR")
-    return files[0]
+    if not files:
+        raise ConfigError(f"{data} has no file of trades", "DIR")
+    return files
 
 
 def _stem(file: pathlib.Path) -> str:
