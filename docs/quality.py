@@ -110,8 +110,9 @@ WEAK = """\
   even 12 sd does not reach the line.
 - Out of the box a market may take one alarm a day. So more is seen than is told: a jump of 5 sd on
   a calm tape is always seen, and told about half of the time.
-- Floors in percent, spreads and orders were chosen with these pumps, bars and books in view
-  ([which](../adr/0018-detector-numbers.md)); new data will do worse.
+- Floors in percent, spreads and orders were chosen with these pumps, bars and books in view, and
+  the budget with some of these tapes ([which](../adr/0018-detector-numbers.md)); new data do worse:
+  on seeds that nobody had looked at, heavy tails (t3) gave 2.7 alarms a day instead of 1.
 - Rings of accounts were planted by those who wrote the detector. Accounts that trade with
   themselves two or three times only, and rings that use the round amounts everybody uses, are hard
   to tell from chance.
