@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tapewatch.app.evaluate import scoring
 from tapewatch.app.evaluate.scoring import Interval
+from tapewatch.kernels.counts import beta_share
 from tapewatch.model.time import NS_PER_S
 
 SCORES = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=12)
@@ -65,8 +66,8 @@ def test_poisson_solves_its_definition_for_many() -> None:
 def test_special_functions() -> None:
     assert isclose(scoring.gamma_share(1.0, 2.5), 1.0 - exp(-2.5), rel_tol=1e-12)
     assert isclose(scoring.gamma_share(2.0, 0.3), 1.0 - exp(-0.3) * 1.3, rel_tol=1e-12)
-    assert isclose(scoring.beta_share(1.0, 4.0, 0.2), 1.0 - 0.8**4, rel_tol=1e-12)
-    assert isclose(scoring.beta_share(3.0, 1.0, 0.9), 0.9**3, rel_tol=1e-12)
+    assert isclose(beta_share(1.0, 4.0, 0.2, 0.8), 1.0 - 0.8**4, rel_tol=1e-12)
+    assert isclose(beta_share(3.0, 1.0, 0.9, 0.1), 0.9**3, rel_tol=1e-12)
 
 
 def test_against_scipy() -> None:

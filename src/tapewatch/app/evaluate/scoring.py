@@ -6,13 +6,14 @@ Intervals are two-sided 95 % unless asked otherwise. Times are ns.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from math import exp, inf, lgamma, log, log1p, sqrt
+from math import exp, inf, lgamma, log, sqrt
 from random import Random
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from tapewatch.kernels.counts import beta_share
 from tapewatch.model.time import NS_PER_S
 
 T = TypeVar("T")
@@ -69,8 +70,12 @@ def binomial_interval(hits: int, n: int, level: float = LEVEL) -> Interval:
     """
     _check(hits, n)
     tail = 0.5 * (1.0 - level)
-    low = 0.0 if hits == 0 else _solve(lambda p: beta_share(hits, n - hits + 1, p), tail, 1.0)
-    high = 1.0 if hits == n else _solve(lambda p: beta_share(hits + 1, n - hits, p), 1 - tail, 1.0)
+
+    def end(a: int, b: int, wanted: float) -> float:
+        return _solve(lambda p: beta_share(a, b, p, 1.0 - p), wanted, 1.0)
+
+    low = 0.0 if hits == 0 else end(hits, n - hits + 1, tail)
+    high = 1.0 if hits == n else end(hits + 1, n - hits, 1.0 - tail)
     return Interval(low, high)
 
 
@@ -282,25 +287,6 @@ def gamma_share(shape: float, x: float) -> float:
         ),
     )
     return 1.0 - front / fraction
-
-
-def beta_share(a: float, b: float, x: float) -> float:
-    """Regularised incomplete beta function I_x(a, b).
-
-    Reference: Abramowitz and Stegun 1964, 26.5.8 (continued fraction).
-    """
-    if x <= 0.0 or x >= 1.0:
-        return 0.0 if x <= 0.0 else 1.0
-    if x > (a + 1.0) / (a + b + 2.0):  # there the fraction of the other side converges
-        return 1.0 - beta_share(b, a, 1.0 - x)
-    front = exp(a * log(x) + b * log1p(-x) + lgamma(a + b) - lgamma(a) - lgamma(b)) / a
-
-    def terms() -> Iterable[tuple[float, float]]:
-        for m in range(_STEPS + int(10.0 * sqrt(a + b))):
-            yield -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)), 1.0
-            yield (m + 1) * (b - m - 1) * x / ((a + 2 * m + 1) * (a + 2 * m + 2)), 1.0
-
-    return front / _lentz(1.0, terms())
 
 
 def _lentz(first: float, terms: Iterable[tuple[float, float]]) -> float:
