@@ -113,6 +113,13 @@ StatusKind = Literal[
     "quiet",  # the feed is silent and so is the venue: nothing is wrong
     "halted",  # the venue does not trade (maintenance, cancel only, post only)
     "online",  # it trades again
+    "listed",  # a market that is watched; `detail` is its name for people
+    "stale",  # there are no current data of it; `detail` says why
+    "current",  # there are again
+    "incomplete",  # trades since `since_ns` may be missing: volume cannot be judged
+    "complete",  # ... and nothing is missing from here on
+    "mirror",  # the books of the two outcomes contradict each other
+    "ghost",  # the REST book is empty where the socket's is not; the socket is believed
     "gap",  # trade ids jump: `first_id`..`last_id` are missing
     "gap_filled",  # ... and were fetched
     "gap_lost",  # ... and the venue does not have them either
@@ -154,6 +161,7 @@ class Status(Struct, frozen=True, gc=False, tag="status"):
     since_ns: int = 0  # start of the affected interval, 0 where there is none
     value: float = 0.0
     ask: Ask | None = None
+    stream: str = "ws"  # the socket that an ask is about
 
 
 Event = Trade | Quote | Book | Bar | Sample | Status | Link | Timer | Frame

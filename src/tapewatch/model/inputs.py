@@ -12,8 +12,9 @@ from msgspec import Struct
 class Frame(Struct, frozen=True, gc=False, tag="frame"):
     """One raw websocket message or HTTP body, verbatim.
 
-    `stream` says where it came from: `ws` for a socket message, `rest:<path?query>` for the body of
-    an HTTP answer. `ts_recv` is ns at which the last byte was read.
+    `stream` says where it came from: `ws` for a message of a source's only socket (`ws:0`, `ws:1`
+    ... where it has several), `rest:<path?query>` for the body of an HTTP answer. `ts_recv` is ns at
+    which the last byte was read.
     """
 
     ts_recv: int
@@ -26,12 +27,18 @@ STOPPED: Final = "stopped"  # the reason of a link that we ended ourselves, in g
 
 
 class Link(Struct, frozen=True, gc=False, tag="link"):
-    """State of a source's connection. `reason` is for people; `up` starts a new decoding epoch."""
+    """State of a source's connection. `reason` is for people; `up` starts a new decoding epoch.
+
+    `stream` is `ws` where one socket is the source. Of a source with several (`ws:0` ...), and of
+    its HTTP services (`clob`, `data` ...), each goes up and down by itself, and what that means for
+    the data is the venue's to say.
+    """
 
     ts_recv: int
     source: str
     state: Literal["up", "down"]
     reason: str = ""
+    stream: str = "ws"
 
 
 class Timer(Struct, frozen=True, gc=False, tag="timer"):

@@ -89,6 +89,7 @@ class Alert(Struct, frozen=True, gc=False, kw_only=True, tag="alert"):
     id: str
     incident: str
     instrument: str
+    market: str | UnsetType = UNSET  # its name for people, where the id is none
     detector: str
     cause: str
     severity: Severity
@@ -144,6 +145,7 @@ class Report(Struct, frozen=True, gc=False, kw_only=True, tag="report"):
     low_confidence: bool
     baseline_sample_count: int
     poll_cycle_ms: int
+    market: str = ""  # its name for people, where the venue gives one
 
 
 class Resolved(Struct, frozen=True, gc=False, tag="resolved"):
@@ -185,6 +187,7 @@ class Fault(Struct, frozen=True, gc=False, tag="fault"):
     since_ns: int = 0
     value: float = 0.0
     ask: Ask | None = None
+    stream: str = "ws"
 
 
 Output = Observation | Alert | Report | Resolved | Suppressed | Fault

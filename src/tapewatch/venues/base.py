@@ -33,17 +33,50 @@ class Endpoint(Struct, frozen=True):
 
 
 class Fetch(Struct, frozen=True):
-    """One HTTP GET whose body comes back as a `Frame` with this `stream`."""
+    """One HTTP request whose body comes back as a `Frame` with this `stream`.
+
+    `surface` is the venue's HTTP service that it goes to (see `Budget`). `body` is JSON to POST;
+    without one it is a GET.
+    """
 
     url: str
     stream: str
+    surface: str = "rest"
+    body: bytes = b""
+
+
+class Poll(Struct, frozen=True):
+    """Requests to repeat at multiples of `every_s` since the epoch, `lead_s` early.
+
+    One that is still out when its turn comes again is not repeated, and is given up after two
+    intervals.
+    """
+
+    name: str
+    every_s: float
+    requests: tuple[Fetch, ...]
+    lead_s: float = 0.0
+
+
+class Budget(Struct, frozen=True):
+    """How much one HTTP service of a venue may be asked: `requests` in any `per_s` seconds,
+    `in_flight` at once, each for `timeout_s` at most. When it fails, and when it answers again, a
+    `Link` says so whose stream is the name of the service."""
+
+    surface: str
+    requests: int
+    per_s: float
+    in_flight: int = 1
+    timeout_s: float = 8.0
 
 
 class Venue(Protocol[S]):
     """Wire format of one venue. All methods are pure; `S` must survive a msgpack round trip.
 
     `decode` raises `DecodeError` for a frame that cannot be read at all, and nothing else, whatever
-    the bytes. A bad row inside a good frame becomes a `Status` of kind `invalid`.
+    the bytes. A bad row inside a good frame becomes a `Status` of kind `invalid`. The edge calls the
+    methods that take a state between two steps of the engine; they must not change it unless said
+    otherwise.
     """
 
     name: ClassVar[str]
@@ -57,16 +90,28 @@ class Venue(Protocol[S]):
         """The websocket."""
         ...
 
-    def subscribe(self) -> tuple[bytes, ...]:
-        """Messages to send after each connect, in order."""
+    def budgets(self) -> tuple[Budget, ...]:
+        """Its HTTP services."""
         ...
 
-    def resubscribe(self, fault: Fault) -> tuple[bytes, ...]:
-        """Messages that answer a fault whose `ask` is `resubscribe`."""
+    def streams(self, state: S, /) -> tuple[str, ...]:
+        """The sockets to keep open, by the stream of their frames: `("ws",)` of most venues."""
         ...
 
-    def fetch(self, fault: Fault) -> Fetch | None:
+    def subscribe(self, state: S, stream: str, /) -> tuple[bytes, ...]:
+        """Messages to send after each connect of that socket, in order."""
+        ...
+
+    def resubscribe(self, state: S, fault: Fault, /) -> tuple[bytes, ...]:
+        """Messages that answer a fault whose `ask` is `resubscribe`, for the socket it names."""
+        ...
+
+    def fetch(self, state: S, fault: Fault, /) -> Fetch | None:
         """The HTTP request that answers a fault whose `ask` is `backfill` or `probe`."""
+        ...
+
+    def polls(self, state: S, /) -> tuple[Poll, ...]:
+        """What to ask regularly, as things stand."""
         ...
 
     def start(self) -> S:
@@ -74,7 +119,7 @@ class Venue(Protocol[S]):
         ...
 
     def decode(self, state: S, frame: Frame, /) -> Iterable[Event]:
-        """Events of one frame, in order."""
+        """Events of one frame, in order; changes the state."""
         ...
 
     def on_link(self, state: S, link: Link, /) -> Iterable[Event]:
