@@ -206,6 +206,7 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             reason=why,
             report=True,
             cycle_ms=state.cycle_ns // NS_PER_MS,
+            interval_s=self.cycle_s,
         )
 
     def _scored(self, state: ZScoreState, scored: list[Scored]) -> Observation:
@@ -236,6 +237,7 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             reason=self._reason(top, count(state.prices)) if score >= self.low_confidence_z else "",
             report=True,
             cycle_ms=state.cycle_ns // NS_PER_MS,
+            interval_s=self.cycle_s,
         )
 
     def _line(self) -> float:

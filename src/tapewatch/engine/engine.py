@@ -143,7 +143,17 @@ class Engine:
         if self._owns_key(f"{link.source}:*"):
             kind = f"link_{link.state}"
             since = self.heard.get(link.source, 0) if link.state == "down" else 0
-            outputs.append(Fault(kind, link.source, "", link.ts_recv, link.reason, since_ns=since))
+            outputs.append(
+                Fault(
+                    kind,
+                    link.source,
+                    "",
+                    link.ts_recv,
+                    link.reason,
+                    since_ns=since,
+                    stream=link.stream,
+                )
+            )
         venue = self.venues.get(link.source)
         events = [] if venue is None else self._ask(link.source, venue.on_link, link)
         return [*events, link]
@@ -309,6 +319,7 @@ class Engine:
             status.since_ns,
             status.value,
             status.ask,
+            status.stream,
         )
 
     def _status(self, source: str, kind: Any, detail: str, value: float = 0.0) -> Status:

@@ -19,7 +19,7 @@ borderline ones always go out, none goes out from stale data or while killed.
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, field
 from msgspec.structs import replace
 
 from tapewatch.gate.alerts import Candidate, alert, storm_alert
@@ -34,7 +34,7 @@ from tapewatch.gate.budget import (
 )
 from tapewatch.gate.context import Beside, contributions, expire, note, verdict, whole
 from tapewatch.gate.incidents import Incident, open_incident, worsens
-from tapewatch.gate.reports import report
+from tapewatch.gate.reports import report, sampled
 from tapewatch.gate.severity import FEED_CAUSES, GROUPS, TYPES, alarms, severity
 from tapewatch.gate.storms import MEMBERS, Opening, Storm, gathered, join, storm_key
 from tapewatch.model.events import Status
@@ -61,7 +61,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     when it is ten times rarer, or when it is `worse` (a fraction) heavier than its peak and
     `cooldown_s` have passed. `quiet_s` without a candidate closes it; a silence lasts until data
     come again. For `settle_s` after a gap or a reconnect market causes are held back.
-    `sample_rate`: every n-th normal report goes out. `lines` overrides a detector's own line, by
+    `sample_rate`: the report of every n-th normal cycle goes out. `lines` overrides a detector's own line, by
     detector name, in its unit.
     """
 
@@ -86,7 +86,7 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class GateState(Struct):
     """What the gate remembers. `stale` maps a silent instrument to the detector that said so, and
-    `venue:*`, or either with `!` for a halt, to why it is stale. `unsettled`: when an instrument or
+    `venue:*`, or either with `!` for a halt or `~` for data that a venue calls stale, to why. `unsettled`: when an instrument or
     a source last lost something. `accounts`: of instrument groups, and `*` of all."""
 
     kill: Literal["off", "on", "unknown"] = "off"
@@ -94,11 +94,11 @@ class GateState(Struct):
     stale: dict[str, str] = field(default_factory=dict)
     last_gap: dict[str, int] = field(default_factory=dict)
     unsettled: dict[str, int] = field(default_factory=dict)
-    cycles: dict[str, int] = field(default_factory=dict)
     recent: dict[str, dict[str, Beside]] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     openings: list[Opening] = field(default_factory=list)
     storms: dict[str, Storm] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # of markets, for people
 
 
 def judge(gate: Gate, state: GateState, item: Candidate) -> Iterable[Output]:
@@ -242,13 +242,11 @@ def _emit(state: GateState, item: Candidate, incident: Incident, made: Alert) ->
 
 def _report(gate: Gate, state: GateState, item: Candidate, line: float) -> Iterator[Output]:
     seen = item.seen
-    count = state.cycles.get(seen.instrument, 0)
-    state.cycles[seen.instrument] = count + 1
     anomalous = seen.ready and seen.score >= line
     if state.kill != "off":
         yield _suppressed(Reason.KILL_SWITCH_ACTIVE, item, what="report")
-    elif anomalous or seen.low_confidence or count % gate.sample_rate == 0:
-        yield report(seen, line, item.now)
+    elif anomalous or seen.low_confidence or sampled(seen, gate.sample_rate):
+        yield report(seen, line, item.now, state.names.get(seen.instrument, ""))
     else:
         yield _suppressed(Reason.SAMPLED_OUT, item, what="report")
 
@@ -264,6 +262,7 @@ def _alert(
     account = state.accounts.get(group_of(seen.instrument))
     return replace(
         made,
+        market=state.names.get(seen.instrument, UNSET),
         contributions=contributions(causes, seen),
         alarms_per_day=gate.budget.group_alarms_per_day,
         realised_per_day=realised(account, now) if account is not None else 0.0,
@@ -313,7 +312,9 @@ def on_kill(state: GateState, argument: str, now: int) -> Iterator[Output]:
 
 
 def on_link(state: GateState, link: Link) -> None:
-    """A source without a connection is stale as a whole."""
+    """A source without its connection is stale as a whole; of one with several, the venue says."""
+    if link.stream != "ws":
+        return
     if link.state == "down":
         state.stale[f"{link.source}:*"] = "link down"
         state.last_gap[f"{link.source}:*"] = link.ts_recv
@@ -340,13 +341,23 @@ def on_status(state: GateState, status: Status, now: int) -> None:
         state.stale[f"{key}!"] = "halted"
     elif status.kind == "online":
         state.stale.pop(f"{key}!", None)
+    elif status.kind == "stale":
+        state.stale[f"{key}~"] = status.detail
+        state.last_gap[key] = now
+    elif status.kind == "current":
+        if state.stale.pop(f"{key}~", None) is not None:
+            state.unsettled[key] = now
+    elif status.kind == "listed" and status.instrument:
+        state.names[status.instrument] = status.detail
 
 
 def _is_stale(state: GateState, instrument: str) -> bool:
     if not state.stale:
         return False
     source = whole(instrument)
-    return any(key in state.stale for key in (instrument, f"{instrument}!", source, f"{source}!"))
+    return any(
+        f"{key}{mark}" in state.stale for key in (instrument, source) for mark in ("", "!", "~")
+    )
 
 
 def _is_unsettled(gate: Gate, state: GateState, item: Candidate) -> bool:

@@ -69,13 +69,14 @@ class FrameRecord(Struct, frozen=True, gc=False, tag="frame", tag_field="k"):
 
 
 class LinkRecord(Struct, frozen=True, gc=False, tag="link", tag_field="k"):
-    """`v` is the new state, `r` the reason."""
+    """`v` is the new state, `r` the reason, `c` the stream unless `ws`."""
 
     n: int
     t: int
     s: str
     v: Literal["up", "down"]
     r: str
+    c: str | UnsetType = UNSET
 
 
 class TimerRecord(Struct, frozen=True, gc=False, tag="timer", tag_field="k"):
@@ -179,7 +180,8 @@ def record_of(n: int, item: Input) -> InputRecord:
     if isinstance(item, Timer):
         return TimerRecord(n, item.ts_recv)
     if isinstance(item, Link):
-        return LinkRecord(n, item.ts_recv, item.source, item.state, item.reason)
+        stream = UNSET if item.stream == "ws" else item.stream
+        return LinkRecord(n, item.ts_recv, item.source, item.state, item.reason, stream)
     return CommandRecord(n, item.ts_recv, item.actor, item.op, item.argument)
 
 
@@ -194,7 +196,8 @@ def input_of(record: InputRecord) -> Input:
     if isinstance(record, TimerRecord):
         return Timer(record.t)
     if isinstance(record, LinkRecord):
-        return Link(record.t, record.s, record.v, record.r)
+        stream = "ws" if record.c is UNSET else record.c
+        return Link(record.t, record.s, record.v, record.r, stream)
     return Command(record.t, record.s, record.o, record.v)
 
 

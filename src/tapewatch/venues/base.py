@@ -61,13 +61,14 @@ class Poll(Struct, frozen=True):
 class Budget(Struct, frozen=True):
     """How much one HTTP service of a venue may be asked: `requests` in any `per_s` seconds,
     `in_flight` at once, each for `timeout_s` at most. When it fails, and when it answers again, a
-    `Link` says so whose stream is the name of the service."""
+    `Link` says so whose stream is the name of the service, if it is to be `told`."""
 
     surface: str
     requests: int
     per_s: float
     in_flight: int = 1
     timeout_s: float = 8.0
+    told: bool = True
 
 
 class Venue(Protocol[S]):

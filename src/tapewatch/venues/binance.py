@@ -18,7 +18,7 @@ from tapewatch.model.inputs import Frame, Link
 from tapewatch.model.limits import FRAME_BYTES
 from tapewatch.model.outputs import Fault
 from tapewatch.model.time import NS_PER_S
-from tapewatch.venues.base import Endpoint, Fetch
+from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.binance_frames import decode_frame, decode_rest
 from tapewatch.venues.binance_state import BinanceState, Market, lose, status
 from tapewatch.venues.binance_symbols import SITES, Site, canonical_symbol, split_symbol
@@ -111,7 +111,15 @@ class Binance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self.attempts_window_s,
         )
 
-    def subscribe(self) -> tuple[bytes, ...]:
+    def budgets(self) -> tuple[Budget, ...]:
+        """One request a second, which is far below what Binance allows."""
+        return (Budget("rest", 1, 1.0, told=False),)
+
+    def streams(self, state: BinanceState, /) -> tuple[str, ...]:  # noqa: ARG002  the contract's
+        """One socket."""
+        return ("ws",)
+
+    def subscribe(self, state: BinanceState, stream: str, /) -> tuple[bytes, ...]:  # noqa: ARG002  the contract's
         """At most four requests, numbered from 1."""
         streams = self._streams()
         starts = range(0, len(streams), REQUEST_STREAMS)
@@ -126,11 +134,11 @@ class Binance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for number, start in enumerate(starts, 1)
         )
 
-    def resubscribe(self, fault: Fault) -> tuple[bytes, ...]:  # noqa: ARG002  the contract's
+    def resubscribe(self, state: BinanceState, fault: Fault, /) -> tuple[bytes, ...]:
         """All of it: a subscription that exists is simply confirmed."""
-        return self.subscribe()
+        return self.subscribe(state, fault.stream)
 
-    def fetch(self, fault: Fault) -> Fetch | None:
+    def fetch(self, state: BinanceState, fault: Fault, /) -> Fetch | None:  # noqa: ARG002  the contract's
         """The missing trades from the fault's `first_id` on."""
         market = self._market(fault.instrument.partition(":")[2])
         if market is None or fault.first_id <= 0:
@@ -146,6 +154,10 @@ class Binance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if symbol not in self.symbols:
             return None
         return Market(split_symbol(symbol)[1], f"{self.name}:{symbol}")
+
+    def polls(self, state: BinanceState, /) -> tuple[Poll, ...]:  # noqa: ARG002  the contract's
+        """None."""
+        return ()
 
     def start(self) -> BinanceState:
         """Memory of all symbols, empty."""

@@ -18,7 +18,7 @@ from tapewatch.model.limits import BOOK_DEPTH, FRAME_BYTES
 from tapewatch.model.outputs import Fault
 from tapewatch.model.text import clean
 from tapewatch.venues import kraken_watch
-from tapewatch.venues.base import Endpoint, Fetch
+from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.kraken_replies import REQUEST_IDS
 from tapewatch.venues.kraken_rest import decode_rest, fetch_system, fetch_trades
 from tapewatch.venues.kraken_state import KrakenState, Market, Reading, Subscription, load
@@ -81,7 +81,15 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self.attempts_window_s,
         )
 
-    def subscribe(self) -> tuple[bytes, ...]:
+    def budgets(self) -> tuple[Budget, ...]:
+        """One request a second, Kraken's sustained public rate."""
+        return (Budget("rest", 1, 1.0, told=False),)
+
+    def streams(self, state: KrakenState, /) -> tuple[str, ...]:  # noqa: ARG002  the contract's
+        """One socket."""
+        return ("ws",)
+
+    def subscribe(self, state: KrakenState, stream: str, /) -> tuple[bytes, ...]:  # noqa: ARG002  the contract's
         """One message per channel. The list of instruments comes first: it has the precisions."""
         messages = [self._request("subscribe", name, self.symbols) for name in self.channels]
         if self.protocol == "v2":
@@ -90,11 +98,11 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             messages.insert(0, _json({**listing, "req_id": REQUEST_IDS["instrument"]}))
         return tuple(messages)
 
-    def resubscribe(self, fault: Fault) -> tuple[bytes, ...]:
+    def resubscribe(self, state: KrakenState, fault: Fault, /) -> tuple[bytes, ...]:
         """End and renew one subscription; all are asked for when the fault names none."""
         _, _, symbol = fault.instrument.partition(":")
         if symbol not in self.symbols or fault.channel not in self.channels:
-            return self.subscribe()
+            return self.subscribe(state, fault.stream)
         return tuple(
             self._request(method, fault.channel, (symbol,))
             for method in ("unsubscribe", "subscribe")
@@ -115,7 +123,7 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             params["snapshot"] = True  # its default for trades differs between Kraken's documents
         return _json({"method": method, "params": params, "req_id": number})
 
-    def fetch(self, fault: Fault) -> Fetch | None:
+    def fetch(self, state: KrakenState, fault: Fault, /) -> Fetch | None:  # noqa: ARG002  the contract's
         """Trades since the fault's `since_ns`, or the system's state for a fault of the source."""
         if not fault.instrument:
             return fetch_system(self.rest_url)
@@ -123,6 +131,10 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if symbol not in self.symbols:
             return None
         return fetch_trades(self.rest_url, symbol, fault.since_ns)
+
+    def polls(self, state: KrakenState, /) -> tuple[Poll, ...]:  # noqa: ARG002  the contract's
+        """None."""
+        return ()
 
     def start(self) -> KrakenState:
         """Memory of all pairs, empty."""

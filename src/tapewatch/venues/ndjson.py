@@ -23,7 +23,7 @@ from tapewatch.model.instrument import Side, split_id
 from tapewatch.model.outputs import Fault
 from tapewatch.model.text import clean
 from tapewatch.model.time import TS_MAX_NS, TS_MIN_NS
-from tapewatch.venues.base import Endpoint, Fetch
+from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.row_books import PRICE_MAX, RowBook
 
 
@@ -108,17 +108,29 @@ class Ndjson(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """There is none. Raises `Refused`."""
         raise Refused("Imported rows cannot be watched live; replay the tape that has them.")
 
-    def subscribe(self) -> tuple[bytes, ...]:
+    def budgets(self) -> tuple[Budget, ...]:
+        """Nobody to ask."""
+        return ()
+
+    def streams(self, state: NdjsonState, /) -> tuple[str, ...]:  # noqa: ARG002  the contract's
+        """None."""
+        return ()
+
+    def subscribe(self, state: NdjsonState, stream: str, /) -> tuple[bytes, ...]:  # noqa: ARG002  the contract's
         """Nobody to tell."""
         return ()
 
-    def resubscribe(self, fault: Fault) -> tuple[bytes, ...]:  # noqa: ARG002  the contract's
+    def resubscribe(self, state: NdjsonState, fault: Fault, /) -> tuple[bytes, ...]:  # noqa: ARG002  the contract's
         """Nobody to tell."""
         return ()
 
-    def fetch(self, fault: Fault) -> Fetch | None:  # noqa: ARG002  the contract's
+    def fetch(self, state: NdjsonState, fault: Fault, /) -> Fetch | None:  # noqa: ARG002  the contract's
         """Nobody to ask."""
         return None
+
+    def polls(self, state: NdjsonState, /) -> tuple[Poll, ...]:  # noqa: ARG002  the contract's
+        """Nobody to ask."""
+        return ()
 
     def start(self) -> NdjsonState:
         """Nothing but the ids."""
