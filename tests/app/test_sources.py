@@ -6,19 +6,21 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
-from tapewatch.app.sources import FETCH_WAIT_S, Sources
+from tapewatch.app.sources import Sources
 from tapewatch.io.inbox import Inbox
+from tapewatch.io.poller import FETCH_WAIT_S
 from tapewatch.model.inputs import Frame
 from tapewatch.model.outputs import Fault
 from tapewatch.testing import virtual_time
 from tapewatch.venues.base import Fetch
 from tapewatch.venues.kraken import Kraken
+from tapewatch.venues.kraken_state import KrakenState
 
 
 class Asking(Kraken, frozen=True):
     """A venue of another name that fetches what the fault's detail says."""
 
-    def fetch(self, fault: Fault) -> Fetch:
+    def fetch(self, state: KrakenState, fault: Fault, /) -> Fetch:
         return Fetch(self.rest_url + fault.detail, f"rest:{fault.detail}")
 
 
@@ -70,7 +72,8 @@ async def running(server: Server) -> AsyncIterator[tuple[Sources, Inbox]]:
         kind(symbols=("BTC/USD",), url=away, rest_url=url)
         for kind, url in ((Slow, server.url), (Quick, server.url.replace("127.0.0.1", "localhost")))
     ]
-    sources = Sources(venues, inbox, virtual_time.loop_clock())
+    states = {venue.name: venue.start() for venue in venues}
+    sources = Sources(venues, inbox, virtual_time.loop_clock(), state=states.__getitem__)
     task = asyncio.create_task(sources.run())
     await asyncio.sleep(0)
     try:
@@ -79,7 +82,8 @@ async def running(server: Server) -> AsyncIterator[tuple[Sources, Inbox]]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    assert sources._http._session is None, "closed whatever ended it"
+    for source in sources._sources.values():
+        assert source.poller._http._session is None, "closed whatever ended it"
 
 
 async def frame(inbox: Inbox) -> Frame:

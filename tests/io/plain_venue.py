@@ -18,7 +18,7 @@ from tapewatch.model.events import Event
 from tapewatch.model.inputs import Frame, Input, Link
 from tapewatch.model.outputs import Fault
 from tapewatch.testing.virtual_time import loop_clock
-from tapewatch.venues.base import Endpoint, Fetch
+from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 
 Serve = Callable[[ServerConnection], Awaitable[None]]
 
@@ -48,14 +48,23 @@ class Plain(Struct, frozen=True):
             attempts_window_s=self.attempts_window_s,
         )
 
-    def subscribe(self) -> tuple[bytes, ...]:
-        return self.messages
-
-    def resubscribe(self, fault: Fault) -> tuple[bytes, ...]:
+    def budgets(self) -> tuple[Budget, ...]:
         return ()
 
-    def fetch(self, fault: Fault) -> Fetch | None:
+    def streams(self, state: dict[str, int], /) -> tuple[str, ...]:
+        return ("ws",)
+
+    def subscribe(self, state: dict[str, int], stream: str, /) -> tuple[bytes, ...]:
+        return self.messages
+
+    def resubscribe(self, state: dict[str, int], fault: Fault, /) -> tuple[bytes, ...]:
+        return ()
+
+    def fetch(self, state: dict[str, int], fault: Fault, /) -> Fetch | None:
         return None
+
+    def polls(self, state: dict[str, int], /) -> tuple[Poll, ...]:
+        return ()
 
     def start(self) -> dict[str, int]:
         return {}
@@ -72,7 +81,9 @@ class Plain(Struct, frozen=True):
 
 def make_socket(venue: Plain, inbox: Inbox) -> Socket:
     allowance = Allowance(venue.attempts, venue.attempts_window_s)
-    return Socket(venue, inbox, loop_clock(), allowance=allowance, rng=random.Random(7))
+    return Socket(
+        venue, inbox, loop_clock(), allowance=allowance, rng=random.Random(7), state=venue.start
+    )
 
 
 @contextlib.asynccontextmanager

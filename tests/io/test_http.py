@@ -203,7 +203,7 @@ def test_pace_is_remembered_for_a_bounded_number_of_hosts(monkeypatch: pytest.Mo
             with pytest.raises(Retryable):
                 await http.get(f"http://127.0.0.{number + 1}:9/")
         await http.close()
-        return len(http._pace)
+        return len(http._desks)
 
     assert run(scenario()) == 2
 

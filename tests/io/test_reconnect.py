@@ -142,7 +142,12 @@ def test_instant_closes_never_exceed_the_budget(attempts: int, per_s: float) -> 
             allowance = Allowance(attempts, per_s)
             for seed in (1, 2):
                 client = Socket(
-                    venue, inbox, loop_clock(), allowance=allowance, rng=random.Random(seed)
+                    venue,
+                    inbox,
+                    loop_clock(),
+                    allowance=allowance,
+                    rng=random.Random(seed),
+                    state=venue.start,
                 )
                 asyncio.create_task(client.run(), name=f"socket.{seed}")  # noqa: RUF006  run() ends it
             await asyncio.sleep(3600)

@@ -115,7 +115,7 @@ def test_a_gap_is_fetched_and_filled() -> None:
     assert isinstance(gap, Status)
     assert (gap.ask, gap.first_id, gap.last_id) == ("backfill", 8, 9)
     fault = Fault("gap", "binance", gap.instrument, T0, ask="backfill", first_id=8, last_id=9)
-    fetch = SPOT.fetch(fault)
+    fetch = SPOT.fetch(SPOT.start(), fault)
     assert fetch is not None
     assert fetch.url == (
         "https://data-api.binance.vision/api/v3/historicalTrades?symbol=BTCUSDT&fromId=8&limit=1000"
@@ -241,28 +241,28 @@ def test_a_new_connection_takes_quotes_whatever_their_number() -> None:
 
 def test_requests_and_addresses() -> None:
     assert SPOT.instruments() == ("binance:BTCUSDT", "binance:ETHUSDT")
-    assert [json.loads(text) for text in SPOT.subscribe()] == [
+    assert [json.loads(text) for text in SPOT.subscribe(SPOT.start(), "ws")] == [
         {"method": "SUBSCRIBE", "id": 1,
          "params": ["btcusdt@trade", "btcusdt@bookTicker", "ethusdt@trade", "ethusdt@bookTicker"]},
     ]  # fmt: skip
     usdm = Binance(symbols=("usdm/btcusdt",))
     assert usdm.endpoint().url == "wss://fstream.binance.com/market/stream"
-    assert json.loads(usdm.subscribe()[0])["params"] == ["btcusdt@aggTrade"]
+    assert json.loads(usdm.subscribe(usdm.start(), "ws")[0])["params"] == ["btcusdt@aggTrade"]
     quotes = Binance(symbols=("usdm/BTCUSDT",), channels=("bookTicker",))
     assert quotes.endpoint().url == "wss://fstream.binance.com/public/stream"
     coinm = Binance(symbols=("coinm/btcusd_perp",))
     assert coinm.instruments() == ("binance:coinm/BTCUSD_PERP",)
     fault = Fault("gap", "binance", "binance:coinm/BTCUSD_PERP", T0, first_id=5, ask="backfill")
-    fetch = coinm.fetch(fault)
+    fetch = coinm.fetch(coinm.start(), fault)
     assert fetch is not None
     assert fetch.stream == "rest:/dapi/v1/aggTrades?symbol=BTCUSD_PERP&fromId=5&limit=1000"
-    assert SPOT.fetch(fault) is None
+    assert SPOT.fetch(SPOT.start(), fault) is None
 
 
 def test_many_symbols_take_few_requests() -> None:
     names = tuple(f"{a}{b}USDT" for a, b in itertools.product("ABCDEFGHIJKLMNOP", repeat=2))
     venue = Binance(symbols=names)
-    requests = [json.loads(text) for text in venue.subscribe()]
+    requests = [json.loads(text) for text in venue.subscribe(venue.start(), "ws")]
     assert [len(one["params"]) for one in requests] == [256, 256]
     assert [one["id"] for one in requests] == [1, 2]
 

@@ -192,7 +192,7 @@ def test_clock_offset_is_said_when_it_begins_and_ends() -> None:
 
 def test_subscribe_messages() -> None:
     kraken = Kraken(symbols=("XBT/USD", "ETH/XBT"), depth=25)
-    assert [json.loads(message) for message in kraken.subscribe()] == [
+    assert [json.loads(message) for message in kraken.subscribe(kraken.start(), "ws")] == [
         {
             "method": "subscribe",
             "params": {"channel": "instrument", "snapshot": True},
@@ -215,15 +215,17 @@ def test_subscribe_messages() -> None:
         },
     ]
     fault = Fault("checksum", "kraken", "kraken:ETH/BTC", T0, channel="book", ask="resubscribe")
-    again = [json.loads(message) for message in kraken.resubscribe(fault)]
+    again = [json.loads(message) for message in kraken.resubscribe(kraken.start(), fault)]
     assert [message["method"] for message in again] == ["unsubscribe", "subscribe"]
     assert all(message["params"]["symbol"] == ["ETH/BTC"] for message in again)
-    assert kraken.resubscribe(Fault("x", "kraken", "", T0)) == kraken.subscribe()
+    assert kraken.resubscribe(kraken.start(), Fault("x", "kraken", "", T0)) == kraken.subscribe(
+        kraken.start(), "ws"
+    )
 
 
 def test_v1_subscribe_messages() -> None:
     kraken = Kraken(symbols=("BTC/USD", "DOGE/EUR"), protocol="v1")
-    assert [json.loads(message) for message in kraken.subscribe()] == [
+    assert [json.loads(message) for message in kraken.subscribe(kraken.start(), "ws")] == [
         {
             "event": "subscribe",
             "pair": ["XBT/USD", "XDG/EUR"],

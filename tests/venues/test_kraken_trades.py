@@ -262,7 +262,7 @@ def test_old_rest_rows_have_no_id() -> None:
 def test_requests_for_trades() -> None:
     kraken = Kraken(symbols=("BTC/USD", "XDG/EUR"), rest_url="http://127.0.0.1:9")
     fault = Fault("gap", "kraken", "kraken:DOGE/EUR", T0, since_ns=T0, ask="backfill")
-    fetch = kraken.fetch(fault)
+    fetch = kraken.fetch(kraken.start(), fault)
     assert fetch is not None
     query = f"/0/public/Trades?pair=XDGEUR&since={T0 - NS_PER_S}&count=1000"
     assert (fetch.url, fetch.stream) == (f"http://127.0.0.1:9{query}", f"rest:{query}")
@@ -270,12 +270,15 @@ def test_requests_for_trades() -> None:
     rows = [["1.0", "1.0", T0 / 1e9 - 10, "s", "m", "", 11]]
     events = feed.rest({"error": [], "result": {"XDGEUR": rows}}, fetch.stream)
     assert [t.instrument for t in wire.of_trades(events)] == ["kraken:DOGE/EUR"]
-    assert kraken.fetch(Fault("gap", "kraken", "kraken:A/B", T0, ask="backfill")) is None
+    assert (
+        kraken.fetch(kraken.start(), Fault("gap", "kraken", "kraken:A/B", T0, ask="backfill"))
+        is None
+    )
 
 
 def test_system_state_over_rest() -> None:
     kraken = Kraken(symbols=("BTC/USD",))
-    fetch = kraken.fetch(Fault("quiet", "kraken", "", T0, ask="probe"))
+    fetch = kraken.fetch(kraken.start(), Fault("quiet", "kraken", "", T0, ask="probe"))
     assert fetch is not None
     feed = Feed(kraken)
     body = {"error": [], "result": {"status": "maintenance", "timestamp": "x"}}

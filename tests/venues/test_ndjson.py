@@ -79,7 +79,7 @@ def test_what_is_no_row(data: bytes) -> None:
 def test_there_is_nothing_to_connect_to() -> None:
     with pytest.raises(Refused, match="replay the tape"):
         VENUE.endpoint()
-    assert VENUE.subscribe() == ()
+    assert VENUE.subscribe(VENUE.start(), "ws") == ()
 
 
 def test_ids_are_checked() -> None:

@@ -1,4 +1,4 @@
-"""What feeds a live session: sockets, the HTTP answers the engine asks for, timer, kill switch.
+"""What feeds a live session: sockets, HTTP answers, the timer, the kill switch.
 
 It carries out what a `Fault` asks and decides nothing itself; answers come back through the inbox,
 hence through the tape, so that a replay sees them too.
@@ -6,37 +6,106 @@ hence through the tape, so that a replay sees them too.
 
 import asyncio
 import random
-from collections.abc import Iterable
-from typing import Any, Final
-
-from msgspec import Struct
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from tapewatch.io.backoff import Allowance
 from tapewatch.io.clock import Clock
 from tapewatch.io.control import KillSwitchFile
-from tapewatch.io.http import Http
 from tapewatch.io.inbox import Inbox, tick
+from tapewatch.io.poller import Counters, Poller
 from tapewatch.io.websocket import Socket
 from tapewatch.model import limits
-from tapewatch.model.errors import Retryable
-from tapewatch.model.inputs import Frame
+from tapewatch.model.errors import SourceError
 from tapewatch.model.outputs import Fault
-from tapewatch.venues.base import Fetch, Venue
-
-FETCH_WAIT_S: Final = 60.0  # an older request is dropped: the decoder has asked again since
+from tapewatch.venues.base import Venue
 
 
-class Counters(Struct):
-    """What was asked of the venues beside listening."""
+class Source:
+    """One venue's sockets, by stream, and its HTTP. `state` gives its decoder's memory."""
 
-    fetched: int = 0
-    fetch_failures: int = 0
-    fetches_dropped: int = 0
-    last_failure: str = ""
+    def __init__(
+        self,
+        venue: Venue[Any],
+        inbox: Inbox,
+        clock: Clock,
+        *,
+        state: Callable[[], Any],
+        counters: Counters,
+        rng: random.Random,
+    ) -> None:
+        self.venue = venue
+        self.sockets: dict[str, Socket] = {}
+        self.poller = Poller(venue, inbox, clock, state=state, counters=counters)
+        self._inbox, self._clock, self._state, self._rng = inbox, clock, state, rng
+        self._allowance: Allowance | None = None
+        self._closing = asyncio.Event()
+        self._open()
+
+    async def run(self) -> None:
+        """Keep open what the venue wants open, until `close`; more as it learns of more."""
+        async with asyncio.TaskGroup() as group:
+            polling = group.create_task(self.poller.run(), name=f"{self.venue.name}.poller")
+            async with asyncio.TaskGroup() as listening:
+                started: set[str] = set()
+                while not self._closing.is_set():
+                    for stream, socket in self.sockets.items():
+                        if stream not in started:
+                            started.add(stream)
+                            name = f"{self.venue.name}.{stream}"
+                            listening.create_task(socket.run(), name=name)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(limits.TIMER_S):
+                            await self._closing.wait()
+                    self._open()
+            polling.cancel()
+
+    async def close(self) -> None:
+        """End `run`; frames that are on their way are still taken in."""
+        self._closing.set()
+        await asyncio.gather(*(socket.close() for socket in self.sockets.values()))
+
+    async def tried(self) -> SourceError | None:
+        """Wait for the outcome of the first attempts: None once connected, else the trouble."""
+        troubles = [await socket.tried() for socket in tuple(self.sockets.values())]
+        if not troubles:
+            return await self.poller.tried()
+        return next((trouble for trouble in troubles if trouble is not None), None)
+
+    def serve(self, fault: Fault) -> None:
+        """Carry out what a fault asks for."""
+        socket = self.sockets.get(fault.stream)
+        if fault.ask == "resubscribe" and socket is not None:
+            socket.send(self.venue.resubscribe(self._state(), fault))
+        elif fault.ask == "reconnect" and socket is not None:
+            socket.reconnect(fault.detail)
+        elif fault.ask in ("backfill", "probe"):
+            self.poller.want(self.venue.fetch(self._state(), fault))
+
+    def _open(self) -> None:
+        for stream in self.venue.streams(self._state()):
+            if stream not in self.sockets:
+                self.sockets[stream] = self._socket(stream)
+
+    def _socket(self, stream: str) -> Socket:
+        if self._allowance is None:
+            endpoint = self.venue.endpoint()
+            self._allowance = Allowance(endpoint.attempts, endpoint.attempts_window_s)
+        return Socket(
+            self.venue,
+            self._inbox,
+            self._clock,
+            allowance=self._allowance,
+            rng=self._rng,
+            state=self._state,
+            stream=stream,
+        )
 
 
 class Sources:
-    """All inputs of one session. `sockets` by source name."""
+    """All inputs of one session. `state` gives the memory of a venue's decoder, by name."""
 
     def __init__(
         self,
@@ -45,99 +114,56 @@ class Sources:
         clock: Clock,
         kill_switch: KillSwitchFile | None = None,
         *,
+        state: Callable[[str], Any],
         seed: int = 0,
     ) -> None:
         self.counters = Counters()
         self.inbox = inbox
-        self._venues = {venue.name: venue for venue in venues}
         self._clock = clock
         self._kill_switch = kill_switch
-        self._rng = random.Random(seed)  # noqa: S311  jitter is no secret
-        self._http = Http()
-        # One line for each source, so that a venue that keeps us waiting holds up no other.
-        self._fetches: dict[str, asyncio.Queue[tuple[float, Fetch]]] = {
-            name: asyncio.Queue(limits.FETCHES) for name in self._venues
+        rng = random.Random(seed)  # noqa: S311  jitter is no secret
+        self._sources = {
+            venue.name: Source(
+                venue,
+                inbox,
+                clock,
+                state=partial(state, venue.name),
+                counters=self.counters,
+                rng=rng,
+            )
+            for venue in venues
         }
-        self._wanted: set[str] = set()
-        self.sockets = {name: self._socket(venue) for name, venue in self._venues.items()}
-
-    def _socket(self, venue: Venue[Any]) -> Socket:
-        endpoint = venue.endpoint()
-        allowance = Allowance(endpoint.attempts, endpoint.attempts_window_s)
-        return Socket(venue, self.inbox, self._clock, allowance=allowance, rng=self._rng)
 
     async def run(self) -> None:
         """Feed the inbox until `close`. Raises `Refused` when a venue can never work."""
-        try:
-            await self._feed()
-        finally:
-            await self._http.close()
-
-    async def _feed(self) -> None:
         async with asyncio.TaskGroup() as group:
-            helpers = [
-                group.create_task(tick(self.inbox, self._clock), name="timer"),
-                *(
-                    group.create_task(self._fetch(name), name=f"fetch.{name}")
-                    for name in self._venues
-                ),
-            ]
+            helpers = [group.create_task(tick(self.inbox, self._clock), name="timer")]
             if self._kill_switch is not None:
                 helpers.append(group.create_task(self._watch(self._kill_switch), name="killswitch"))
             async with asyncio.TaskGroup() as listening:
-                for name, socket in self.sockets.items():
-                    listening.create_task(socket.run(), name=f"socket.{name}")
+                for name, source in self._sources.items():
+                    listening.create_task(source.run(), name=f"source.{name}")
             for helper in helpers:
                 helper.cancel()
 
     async def close(self) -> None:
         """End `run`; frames that are on their way are still taken in."""
-        await asyncio.gather(*(socket.close() for socket in self.sockets.values()))
+        await asyncio.gather(*(source.close() for source in self._sources.values()))
+
+    async def tried(self, name: str) -> SourceError | None:
+        """Wait for the outcome of a venue's first attempts: None once connected, else the
+        trouble."""
+        return await self._sources[name].tried()
+
+    def sockets(self) -> list[Socket]:
+        """Those of all venues, in order."""
+        return [s for source in self._sources.values() for s in source.sockets.values()]
 
     def serve(self, fault: Fault) -> None:
         """Carry out what a fault asks for."""
-        venue, socket = self._venues.get(fault.source), self.sockets.get(fault.source)
-        if venue is None or socket is None:
-            return
-        if fault.ask == "resubscribe":
-            socket.send(venue.resubscribe(fault))
-        elif fault.ask == "reconnect":
-            socket.reconnect(fault.detail)
-        elif fault.ask in ("backfill", "probe"):
-            self._want(venue.name, venue.fetch(fault))
-
-    def _want(self, source: str, fetch: Fetch | None) -> None:
-        if fetch is None or fetch.url in self._wanted:
-            return
-        waiting = self._fetches[source]
-        if waiting.full():
-            self.counters.fetches_dropped += 1
-            return
-        self._wanted.add(fetch.url)
-        waiting.put_nowait((asyncio.get_running_loop().time(), fetch))
-
-    async def _fetch(self, source: str) -> None:
-        loop = asyncio.get_running_loop()
-        while not loop.is_closed():
-            asked_s, fetch = await self._fetches[source].get()
-            self._wanted.discard(fetch.url)
-            if loop.time() - asked_s > FETCH_WAIT_S:
-                self.counters.fetches_dropped += 1
-                continue
-            data = await self._get(fetch.url, source)
-            if data is not None:
-                self.counters.fetched += 1
-                now = self._clock.now_ns()
-                await self.inbox.put(Frame(now, source, data, fetch.stream))
-
-    async def _get(self, url: str, source: str) -> bytes | None:
-        """The body, or None: the decoder asks again by the timer when it still matters."""
-        try:
-            return await self._http.get(url, name=source)
-        except Retryable as error:
-            self.counters.fetch_failures += 1
-            self.counters.last_failure = str(error)
-            return None
+        source = self._sources.get(fault.source)
+        if source is not None:
+            source.serve(fault)
 
     async def _watch(self, switch: KillSwitchFile) -> None:
         loop = asyncio.get_running_loop()

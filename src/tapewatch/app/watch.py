@@ -147,7 +147,10 @@ class Watch:
         )
         # The switch begins where an earlier process of the session left the gate.
         switch = KillSwitchFile(self.config.kill_switch.path, engine.gate_state.kill)
-        sources = Sources(self.config.venues, live.inbox, self.clock, switch)
+        states = engine.venue_states
+        sources = Sources(
+            self.config.venues, live.inbox, self.clock, switch, state=states.__getitem__
+        )
         return Parts(live, files, sources)
 
     async def _finish(self, parts: Parts, ended: str) -> None:
@@ -221,7 +224,7 @@ class Watch:
         running = counted(len(self.config.detectors), "detector")
         steps = [Step("ok", "config", f"{running}; tapewatch config show tells which")]
         for venue in self.config.venues:
-            trouble = await parts.sources.sockets[venue.name].tried()
+            trouble = await parts.sources.tried(venue.name)
             if stop.is_set():
                 return
             if trouble is not None:

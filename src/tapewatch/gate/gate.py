@@ -86,8 +86,8 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class GateState(Struct):
     """What the gate remembers. `stale` maps a silent instrument to the detector that said so, and
-    `venue:*`, or either with `!` for a halt or `~` for data that a venue calls stale, to why. `unsettled`: when an instrument or
-    a source last lost something. `accounts`: of instrument groups, and `*` of all."""
+    `venue:*`, or either with `!` for a halt or `~` for data that the venue calls stale, to why.
+    `unsettled`: when an instrument or a source last lost something. `accounts`: of instrument groups, and `*` of all."""
 
     kill: Literal["off", "on", "unknown"] = "off"
     incidents: dict[str, Incident] = field(default_factory=dict)

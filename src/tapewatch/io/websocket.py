@@ -8,7 +8,7 @@ connection passes through `recv`, so that frames which arrived before it are nev
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -62,9 +62,10 @@ class Counters(Struct):
 
 
 class Socket:
-    """Keeps one connection to `venue` alive while `run` runs.
+    """Keeps one connection of `venue`, the one called `stream`, alive while `run` runs.
 
-    `allowance` is shared by all sockets of one venue, because venues count attempts per address.
+    `state` gives the decoder's memory: what to subscribe to depends on it. `allowance` is shared by
+    all sockets of one venue, because venues count attempts per address.
     `failure` is the latest trouble, `retry_in_s` the pause that followed it.
     """
 
@@ -76,8 +77,12 @@ class Socket:
         *,
         allowance: Allowance,
         rng: random.Random,
+        state: Callable[[], Any],
+        stream: str = "ws",
     ) -> None:
         self.counters = Counters()
+        self.stream = stream
+        self._state = state
         self.failure: SourceError | None = None
         self.retry_in_s = 0.0
         self._venue, self._inbox, self._clock = venue, inbox, clock
@@ -230,7 +235,7 @@ class Socket:
         return heard, reason
 
     async def _keep(self, data: bytes) -> None:
-        frame = Frame(ts_recv=self._clock.now_ns(), source=self._venue.name, data=data)
+        frame = Frame(self._clock.now_ns(), self._venue.name, data, self.stream)
         self.counters.frames += 1
         self.counters.bytes += len(data)
         self.counters.waits += self._inbox.full()
@@ -240,7 +245,7 @@ class Socket:
         """Subscribe, then send what `send` queues, slowly enough for the venue."""
         pace = Allowance(1, 1 / SENDS_PER_S)
         loop = asyncio.get_running_loop()
-        pending = list(self._venue.subscribe())
+        pending = list(self._venue.subscribe(self._state(), self.stream))
         with contextlib.suppress(ConnectionClosed):  # `_receive` sees it too and says why
             while connection.state is State.OPEN:
                 message = pending.pop(0) if pending else await self._outgoing.get()
@@ -276,6 +281,7 @@ class Socket:
                     source=self._venue.name,
                     state=state,
                     reason=reason,
+                    stream=self.stream,
                 )
             )
 

@@ -75,9 +75,9 @@ class Venue(Protocol[S]):
     """Wire format of one venue. All methods are pure; `S` must survive a msgpack round trip.
 
     `decode` raises `DecodeError` for a frame that cannot be read at all, and nothing else, whatever
-    the bytes. A bad row inside a good frame becomes a `Status` of kind `invalid`. The edge calls the
-    methods that take a state between two steps of the engine; they must not change it unless said
-    otherwise.
+    the bytes. A bad row inside a good frame becomes a `Status` of kind `invalid`. The edge calls
+    methods that take a state between two steps of the engine; only `decode`, `on_link` and
+    `on_timer` may change it.
     """
 
     name: ClassVar[str]
@@ -120,7 +120,7 @@ class Venue(Protocol[S]):
         ...
 
     def decode(self, state: S, frame: Frame, /) -> Iterable[Event]:
-        """Events of one frame, in order; changes the state."""
+        """Events of one frame, in order."""
         ...
 
     def on_link(self, state: S, link: Link, /) -> Iterable[Event]:
