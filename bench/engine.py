@@ -57,7 +57,9 @@ async def record(folder: pathlib.Path, minutes: float, channels: tuple[str, ...]
         )
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(minutes * 60, stop.set)
-        await live.run(Sources([venue], live.inbox, clock), stop)
+        await live.run(
+            Sources([venue], live.inbox, clock, state=live.engine.venue_states.__getitem__), stop
+        )
         return venue
 
 

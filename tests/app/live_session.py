@@ -77,7 +77,9 @@ class Session:
                 ledger=self.ledger,
                 on_events=self._events,
             )
-            sources = Sources([self.venue], live.inbox, clock)
+            sources = Sources(
+                [self.venue], live.inbox, clock, state=live.engine.venue_states.__getitem__
+            )
             stop = asyncio.Event()
             asyncio.get_running_loop().call_later(self.seconds, stop.set)
             await live.run(sources, stop)

@@ -27,9 +27,9 @@ class Ledger(Struct):
     reason, `reports_held` reports that were sampled out or held back.
 
     A gap is a time in which the live feed of an instrument (or, with key `venue:*`, of a whole
-    source) was not connected or not complete; our own orderly end is none. It counts against
-    coverage even when its trades were fetched afterwards, because nobody could have been warned in
-    time; `filled` tells how many were.
+    source) was not connected, not current or not complete; our own orderly end is none. It counts
+    against coverage even when its trades were fetched afterwards, because nobody could have been
+    warned in time; `filled` tells how many were.
     """
 
     instruments: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Ledger(Struct):
     alarms: int = 0  # alerts of severity warn and above
     reports: int = 0
     reports_held: int = 0
-    connects: int = 0
+    connects: dict[str, int] = field(default_factory=dict)  # by socket or service
     gaps: int = 0
     filled: int = 0
     biggest: Alert | None = None
@@ -71,24 +71,33 @@ class Ledger(Struct):
     def _fault(self, fault: Fault) -> None:
         self.faults[fault.kind] = self.faults.get(fault.kind, 0) + 1
         source = f"{fault.source}:*"
+        link = f"{fault.source}/{fault.stream}"
         match fault.kind:
             case "link_up":
-                self.connects += 1
-                self._close(source, fault.ts_ns)
+                self.connects[link] = self.connects.get(link, 0) + 1
+                if fault.stream == "ws":
+                    self._close(source, fault.ts_ns)
                 if self.stopped_ns:
                     self.idle_ns += fault.ts_ns - self.stopped_ns
                     self.stopped_ns = 0
             case "link_down" if fault.detail == STOPPED:
                 self.stopped_ns = fault.ts_ns
-            case "link_down":
-                if self.connects and source not in self.down:
-                    self.gaps += 1
-                    self.down[source] = fault.since_ns or fault.ts_ns
+            case "link_down" if fault.stream == "ws" and self.connects:
+                self._open(source, fault.since_ns or fault.ts_ns)
+            case "stale":
+                self._open(fault.instrument or source, fault.since_ns or fault.ts_ns)
+            case "current":
+                self._close(fault.instrument or source, fault.ts_ns)
             case "gap" | "mute":
                 self.gaps += 1
                 self._lose(Span(fault.instrument, fault.since_ns or fault.ts_ns, fault.ts_ns))
             case "gap_filled":
                 self.filled += 1
+
+    def _open(self, key: str, since: int) -> None:
+        if key not in self.down:
+            self.gaps += 1
+            self.down[key] = since
 
     def _close(self, source: str, now: int) -> None:
         since = self.down.pop(source, None)
@@ -127,8 +136,8 @@ class Ledger(Struct):
 
     @property
     def reconnects(self) -> int:
-        """Connections after the first."""
-        return max(0, self.connects - 1)
+        """Connections after the first, of every socket and service."""
+        return sum(count - 1 for count in self.connects.values())
 
 
 def _weight(alert: Alert) -> tuple[int, float]:

@@ -16,7 +16,13 @@ from tapewatch.model.text import clean
 from tapewatch.model.time import format_rfc3339
 
 _INFO: Final = 20  # logging.INFO
-_LINKS: Final = {"link_up": "link.up", "link_down": "link.down"}
+_LINKS: Final = {
+    "link_up": "link.up",
+    "link_down": "link.down",
+    "stale": "data.stale",
+    "current": "data.current",
+    "killswitch_unreadable": "killswitch.unreadable",
+}
 
 Log = structlog.typing.FilteringBoundLogger
 
@@ -84,4 +90,10 @@ class LogSink:
                     merged=output.merged,
                 )
             elif isinstance(output, Fault) and output.kind in _LINKS:
-                self._log.info(_LINKS[output.kind], source=output.source, reason=output.detail)
+                self._log.info(
+                    _LINKS[output.kind],
+                    source=output.source,
+                    stream=output.stream,
+                    instrument=output.instrument,
+                    reason=output.detail,
+                )

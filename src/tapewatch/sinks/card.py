@@ -34,13 +34,13 @@ def card(
     banner = banner or ("SIMULATED" if alert.simulated else "")
     head = f"{GLYPHS[alert.severity]} {alert.severity.upper()} #{count}  "
     head += f"[{clean(banner, 20)}] " if banner else ""
-    head += f"{clean(alert.instrument, 48)}  "
+    head += f"{clean(alert.market or alert.instrument, 48)}  "
     told = clean(alert.reason) or f"{clean(alert.cause)} {number(alert.score)}"
     first, *more = _wrapped(told, max(20, COLUMNS - cell_len(head)))
     rows = [
         ("when", _when(alert)),
         ("id", clean(alert.id, 40)),
-        ("market", f"last trade {number(last_price)}" if last_price else ""),
+        ("market", _market(alert, last_price)),
         ("found", _found(alert)),
         ("odd", _odd(alert)),
         ("score", _score(alert)),
@@ -50,6 +50,13 @@ def card(
     ]
     lines = [head + first, *(" " * 3 + line for line in more)]
     return [fit(line) for line in (*lines, *_labelled(rows))]
+
+
+def _market(alert: Alert, last_price: float | None) -> str:
+    parts = [clean(alert.instrument, 40)] if alert.market else []
+    if last_price:
+        parts.append(f"last trade {number(last_price)}")
+    return " · ".join(parts)
 
 
 def _labelled(rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -35,6 +35,11 @@ _TOLD: Final = {
     "link_up": "connected",
     "detector_error": "a detector failed and is off",
     "keys_evicted": "too many instruments; the idlest was forgotten",
+    "killswitch_unreadable": "cannot be read: nothing goes out, as if it were on",
+}
+_TOLD_OF_SOURCES: Final = {  # of a single market it would be too much
+    "stale": "has no current data",
+    "current": "has current data again",
 }
 
 
@@ -106,10 +111,13 @@ class Terminal:
     def _note(self, output: Output) -> str:
         if isinstance(output, Fault):
             told = _TOLD.get(output.kind)
+            if told is None and not output.instrument:
+                told = _TOLD_OF_SOURCES.get(output.kind)
             if told is None or (output.kind == "link_down" and output.detail == STOPPED):
                 return ""
             detail = f": {clean(output.detail)}" if output.detail else ""
-            line = f"{clean(output.instrument or output.source, 48)} {told}{detail}"
+            link = f" ({clean(output.stream, 16)})" if output.stream != "ws" else ""
+            line = f"{clean(output.instrument or output.source, 48)}{link} {told}{detail}"
             at = output.ts_ns
         elif isinstance(output, Resolved):
             lasted = duration_text((output.ts_ns - output.onset_ns) / 1e9)
