@@ -22,6 +22,8 @@ class Reason(StrEnum):
     SAMPLED_OUT = "SAMPLED_OUT"
     IMMATERIAL = "IMMATERIAL"
     BUDGET_SPENT = "BUDGET_SPENT"
+    UNKNOWN_MARKET = "UNKNOWN_MARKET"
+    SERVICE_SILENT = "SERVICE_SILENT"
 
 
 class ReasonInfo(Struct, frozen=True):
@@ -84,6 +86,17 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Enough events of the last days were at least as rare: this one is not among the alarms "
         "per day that were asked for.",
         "The observation is kept; no alert goes out. It is shown if it grows rarer.",
+    ),
+    Reason.UNKNOWN_MARKET: ReasonInfo(
+        "WARN",
+        "A strategy asked about a market of which nothing was heard, or a name of several.",
+        "The gate answers with its safe side.",
+    ),
+    Reason.SERVICE_SILENT: ReasonInfo(
+        "WARN",
+        "Nothing was heard from tapewatch for longer than data stay current, or it cannot be "
+        "reached.",
+        "The gate answers with its safe side.",
     ),
     Reason.SAMPLED_OUT: ReasonInfo(
         "INFO",
