@@ -13,7 +13,7 @@ from tapewatch.model.inputs import Frame, Link
 from tapewatch.model.outputs import Fault
 from tapewatch.model.time import NS_PER_S
 from tapewatch.testing.conformance import check_venue
-from tapewatch.venues.base import Endpoint, Fetch
+from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.kraken import Kraken
 
 T0 = 1_763_700_000 * NS_PER_S
@@ -48,14 +48,23 @@ class ToyVenue(msgspec.Struct, frozen=True):
     def endpoint(self) -> Endpoint:
         return Endpoint("ws://toy", 5.0, b"", 30.0, 1, 1.0)
 
-    def subscribe(self) -> tuple[bytes, ...]:
+    def budgets(self) -> tuple[Budget, ...]:
         return ()
 
-    def resubscribe(self, fault: Fault) -> tuple[bytes, ...]:
+    def streams(self, state: Any, /) -> tuple[str, ...]:
+        return ("ws",)
+
+    def subscribe(self, state: Any, stream: str, /) -> tuple[bytes, ...]:
         return ()
 
-    def fetch(self, fault: Fault) -> Fetch | None:
+    def resubscribe(self, state: Any, fault: Fault, /) -> tuple[bytes, ...]:
+        return ()
+
+    def fetch(self, state: Any, fault: Fault, /) -> Fetch | None:
         return None
+
+    def polls(self, state: Any, /) -> tuple[Poll, ...]:
+        return ()
 
     def start(self) -> Any:
         return Memory()
@@ -129,6 +138,17 @@ class Negative(ToyVenue, frozen=True):
 _outside = {"calls": 0}
 
 
+class Unbudgeted(ToyVenue, frozen=True):
+    def polls(self, state: Any, /) -> tuple[Poll, ...]:
+        return (Poll("books", 10.0, (Fetch("http://toy/a", "rest:/a", "clob"),)),)
+
+
+class ChangesWhenAsked(ToyVenue, frozen=True):
+    def polls(self, state: Any, /) -> tuple[Poll, ...]:
+        state.calls += 1
+        return ()
+
+
 class RemembersOutside(ToyVenue, frozen=True):
     def trade(self, frame: Frame, price: float, trade_id: str) -> Event:
         _outside["calls"] += 1
@@ -177,6 +197,8 @@ class Crashes(ToyVenue, frozen=True):
         (LosesMemory, "a state that changes when it is packed"),
         (Repeats, "when every frame is delivered twice"),
         (Crashes, "raises KeyError"),
+        (Unbudgeted, "has no budget for 'clob'"),
+        (ChangesWhenAsked, "changes its memory when it is only asked"),
     ],
 )
 def test_each_check_can_fail(kind: type[ToyVenue], complaint: str) -> None:

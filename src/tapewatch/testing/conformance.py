@@ -19,7 +19,7 @@ from tapewatch.model.errors import ConfigError, DecodeError
 from tapewatch.model.events import Bar, Book, Event, Quote, Sample, Status, Trade
 from tapewatch.model.inputs import Frame, Link, Timer
 from tapewatch.model.instrument import split_id
-from tapewatch.model.outputs import SEVERITIES, Observation
+from tapewatch.model.outputs import SEVERITIES, Fault, Observation
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
 from tapewatch.testing.streams import extremes, first_seconds, garbage, lively
@@ -290,14 +290,30 @@ def check_venue(venue: Venue[Any], frames: Sequence[Frame]) -> None:
 def _check_venue_shape(venue: Venue[Any]) -> None:
     kind = type(venue)
     for attribute in (
-        "name", "state_type", "instruments", "endpoint", "subscribe", "resubscribe", "fetch",
-        "start", "decode", "on_link", "on_timer",
+        "name", "state_type", "instruments", "endpoint", "budgets", "streams", "subscribe",
+        "resubscribe", "fetch", "polls", "start", "decode", "on_link", "on_timer",
     ):  # fmt: skip
         _require(venue, hasattr(kind, attribute), f"has no `{attribute}`")
     frozen = isinstance(venue, msgspec.Struct) and venue.__struct_config__.frozen
     _require(venue, frozen, "is not a frozen Struct")
     fresh = isinstance(venue.start(), venue.state_type)
     _require(venue, fresh, "starts with a state that is no `state_type`")
+
+
+def _check_asking(venue: Venue[Any], state: Any) -> None:
+    """What the edge asks of a venue between two steps: it must not change the memory, and name no
+    service that has no budget."""
+    before = _pack(state)
+    surfaces = {budget.surface for budget in venue.budgets()}
+    fault = Fault("probe", venue.name, "", 0)
+    for stream in venue.streams(state):
+        venue.subscribe(state, stream)
+        venue.resubscribe(state, msgspec.structs.replace(fault, stream=stream))
+    venue.fetch(state, fault)
+    for fetch in (fetch for poll in venue.polls(state) for fetch in poll.requests):
+        _require(venue, fetch.surface in surfaces, f"has no budget for {fetch.surface!r}")
+        _require(venue, fetch.stream.startswith("rest:"), f"has a fetch of {fetch.stream!r}")
+    _require(venue, _pack(state) == before, "changes its memory when it is only asked")
 
 
 def _market(events: Iterable[Event]) -> list[Event]:
@@ -310,7 +326,10 @@ def _decoded(
     """Events of one connection: link up, frames with timers between, link down."""
     state = venue.start()
     now = frames[0].ts_recv
-    events = list(venue.on_link(state, Link(now, venue.name, "up")))
+    streams = venue.streams(state)
+    events: list[Event] = []
+    for stream in streams or ("ws",):
+        events += venue.on_link(state, Link(now, venue.name, "up", stream=stream))
     for frame in frames:
         if frame.ts_recv - now >= NS_PER_S:
             now = frame.ts_recv
@@ -322,7 +341,10 @@ def _decoded(
             raise AssertionError(f"{type(venue).__name__} {complaint}") from error
         if round_trip:
             state = _unpacked(venue, state)
-    events += venue.on_link(state, Link(frames[-1].ts_recv, venue.name, "down"))
+    _check_asking(venue, state)
+    for stream in streams or ("ws",):
+        link = Link(frames[-1].ts_recv, venue.name, "down", stream=stream)
+        events += venue.on_link(state, link)
     return events
 
 
