@@ -43,6 +43,7 @@ JSON_BYTES: Final = 256 << 20  # a JSON document of `scan`, which is read as a w
 SCAN_PROBLEMS: Final = 100  # malformed lines of one `scan` that are told one by one
 LINE_FORMS: Final = 1_024  # forms of lines (all but their digits) remembered for their entropy
 LINE_FORM_BYTES: Final = 512  # ... of lines up to this size
+POLYMARKET_MARKETS: Final = 10_000  # markets of one session, those that are found later included
 GATE_MARKETS: Final = 100_000  # markets that the gate for strategies remembers
 GATE_INSTRUMENTS: Final = 8  # instruments that may share one of them: outcomes, and the chain
 
