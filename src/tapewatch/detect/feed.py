@@ -49,10 +49,16 @@ RULES: Final[dict[str, Rule]] = {
     "lag": Rule("warn", "trades arrive late"),
     # A second or two is a machine without time synchronisation, which moves no market.
     "clock": Rule("warn", "our clock and the venue's disagree", 5.0),
+    "stale": Rule("warn", "there are no current data"),
+    "incomplete": Rule("info", "trades may be missing; volume is not judged"),
+    "mirror": Rule("warn", "the books of the two outcomes contradict each other"),
+    "ghost": Rule("info", "the book over REST is empty where it should not be"),
     "unrecorded": Rule("high", "inputs were received but could not be recorded"),
 }
 # The rest of `StatusKind` says that all is well (again).
-GOOD: Final = frozenset({"subscribed", "quiet", "online", "gap_filled", "resynced"})
+GOOD: Final = frozenset(
+    {"subscribed", "quiet", "online", "gap_filled", "resynced", "listed", "current", "complete"}
+)
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
