@@ -26,11 +26,11 @@ class Token(Struct):
     message that is in the book; `dropped`, `dropped_ns` (the venue's): how many are not, because
     there was no book to put them in, and the time of the newest.
 
-    `hash` and `hash_ts`: what the venue says of the book as it stands; `verified`: its last
-    complete book had the hash that we find. `apart`, `apart_ns`: how many messages, and since
-    when, name another best price than the book. `failures`, `failed_ns`: how often the book was
-    wrong lately, and when last; `wrong`: and there is no other yet; `checked`: whether that still
-    leads to anything.
+    `hash` and `hash_ts`: what the venue says of the book as it stands; `doubt`: a hash that was not
+    found to be right; `verified`: its last complete book had the hash that we find. `apart`,
+    `apart_ns`: how many messages, and since when, name another best price than the book.
+    `failures`, `failed_ns`: how often the book was wrong lately, and when last; `wrong`: and there
+    is no other yet; `checked`: whether that still leads to anything.
 
     `suspect_ns` (the venue's): REST has a book of that time which the socket did not bring;
     `suspect_at`: seen when; `frozen`: and it never did.
@@ -52,6 +52,7 @@ class Token(Struct):
     dropped_ns: int = 0
     hash: str = ""
     hash_ts: str = ""
+    doubt: str = ""
     verified: bool = False
     apart: int = 0
     apart_ns: int = 0
@@ -68,7 +69,7 @@ class Token(Struct):
         self.book.clear()
         self.valid = self.verified = False
         self.fresh = True
-        self.asked_ns, self.hash = now, ""
+        self.asked_ns, self.hash, self.doubt = now, "", ""
         self.dropped = self.dropped_ns = self.apart = self.apart_ns = 0
         self.suspect_ns, self.frozen = 0, False
 
