@@ -232,6 +232,12 @@ def test_a_frame_that_comes_twice_has_no_new_trades() -> None:
     assert kinds(events) == ["duplicate", "duplicate"]
 
 
+def test_equal_fills_at_different_times_are_different_trades() -> None:
+    feed, _, _ = live()
+    for ms in range(3):
+        assert len(trades(feed.ws(trade(timestamp=str(T0 // NS_PER_MS + ms))))) == 1
+
+
 def test_trades_without_a_transaction_are_told_apart_by_time() -> None:
     feed, _, _ = live()
     old = trade(tx="")
@@ -264,7 +270,9 @@ def test_the_memory_of_trades_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     feed, _, _ = live()
     for n in range(20):
         feed.ws(trade(tx=f"0x{n}"))
-    assert list(feed.state.bets[0].seen) == [f"0x{n}/0/BUY/50000000/20.0" for n in range(15, 20)]
+    assert list(feed.state.bets[0].seen) == [
+        f"0x{n}/{T0}/0/BUY/50000000/20.0" for n in range(15, 20)
+    ]
 
 
 # What shows that a book is wrong

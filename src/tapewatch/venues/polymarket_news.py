@@ -44,7 +44,7 @@ def listed(reading: Reading, market: Market) -> None:
     if bet is None:
         return
     for token in state.tokens[2 * bet.at :]:
-        token.asked_ns = reading.ts_recv
+        token.void(reading.ts_recv)
     bet.booked_ns = reading.ts_recv
     state.named = len(state.bets)
     reading.say("listed", bet.instrument, market.name, ask="resubscribe", stream=stream_of(bet))

@@ -21,10 +21,10 @@ ROWS_SAID: Final = 20  # bad rows of one frame that are said one by one
 class Token(Struct):
     """One outcome and its book. `at`: place of its market. Times in ns, ours unless said otherwise.
 
-    `valid`: the book may be believed. `fresh`: it was not shown since it became so. `asked_ns`:
-    when a book was last asked for, `asks` times in vain. `ts_ns` (the venue's): of the newest
-    message that is in the book; `dropped`, `dropped_ns` (the venue's): how many are not, because
-    there was no book to put them in, and the time of the newest.
+    `valid`: the book may be believed. `fresh`: it was not shown since it became so. `voided_ns`:
+    when it ceased to be; `asked_ns`: when one was last asked for, `asks` times in vain. `ts_ns`
+    (the venue's): of the newest message that is in the book; `dropped`, `dropped_ns` (the venue's):
+    how many are not, because there was no book to put them in, and the time of the newest.
 
     `hash` and `hash_ts`: what the venue says of the book as it stands; `doubt`: a hash that was not
     found to be right; `verified`: its last complete book had the hash that we find. `apart`,
@@ -45,6 +45,7 @@ class Token(Struct):
     book: TokenBook = field(default_factory=TokenBook)
     valid: bool = False
     fresh: bool = True
+    voided_ns: int = 0
     asked_ns: int = 0
     asks: int = 0
     ts_ns: int = 0
@@ -69,7 +70,8 @@ class Token(Struct):
         self.book.clear()
         self.valid = self.verified = False
         self.fresh = True
-        self.asked_ns, self.hash, self.doubt = now, "", ""
+        self.voided_ns = self.asked_ns = now
+        self.hash = self.doubt = ""
         self.dropped = self.dropped_ns = self.apart = self.apart_ns = 0
         self.suspect_ns, self.frozen = 0, False
 

@@ -163,7 +163,7 @@ def _check_books(reading: Reading) -> None:
     for bet in state.bets:
         if bet.apart_ns and not bet.apart_said and now - bet.apart_ns > MIRROR_NS:
             yes, no = state.tokens[2 * bet.at : 2 * bet.at + 2]
-            if yes.valid and no.valid:
+            if yes.valid and no.valid and not (yes.frozen or no.frozen):
                 bet.apart_said = True
                 reading.say("mirror", bet.instrument, _apart(yes, no), channel="book")
     for token in state.tokens:
@@ -217,8 +217,8 @@ def _frozen(
     now, left = reading.ts_recv, ASKS_PER_TIMER
     frozen: list[Token] = []
     for token in tokens:
-        if token.suspect_ns and now - token.suspect_at > WAIT_NS:
-            token.frozen = True
+        if token.suspect_ns and not token.frozen and now - token.suspect_at > WAIT_NS:
+            token.frozen, token.asked_ns = True, 0
         if token.frozen:
             frozen.append(token)
         elif not token.valid and left:
@@ -287,7 +287,7 @@ def _unbooked(state: PolymarketState, bet: Bet, now: int, limit_ns: int) -> str:
     token, socket = state.tokens[2 * bet.at], state.sockets.get(stream_of(bet))
     if socket is None or (socket.up and token.valid and not token.frozen):
         return ""
-    since_ns = max(bet.booked_ns, socket.since_ns)
+    since_ns = max(bet.booked_ns, socket.since_ns, token.voided_ns, token.suspect_at)
     if now - since_ns <= limit_ns:
         return ""
     if not socket.up:

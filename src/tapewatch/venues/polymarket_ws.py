@@ -190,7 +190,7 @@ def _trade(
     token.facts.last = str(message.price)[:20]
     side = message.side or ""
     transaction = message.transaction_hash or ""
-    key = f"{transaction[:80] or ts_event}/{int(token.no)}/{side[:4]}/{price}/{size!r}"
+    key = f"{transaction[:80]}/{ts_event}/{int(token.no)}/{side[:4]}/{price}/{size!r}"
     trades[key] = nth = trades.get(key, 0) + 1
     bet = reading.state.bet(token)
     known = bet.seen.get(key, 0)
