@@ -40,8 +40,11 @@ def real(shared_data: pathlib.Path) -> list[dict[str, Any]]:
 def hashed(message: dict[str, Any], recipe: int) -> bool:
     """Whether a complete book has the hash that it names, by some minimum size, tick and kind."""
     book = TokenBook()
-    sides = [[(one["price"], one["size"]) for one in message[side]] for side in ("bids", "asks")]
-    assert book.replace(*sides) == 0
+    bids, asks = (
+        [[one[key] for one in message[side]] for key in ("price", "size")]
+        for side in ("bids", "asks")
+    )
+    assert book.bids.load(*bids, texts=True) == book.asks.load(*asks, texts=True) == 0
     return any(
         book.digest(
             message["market"],

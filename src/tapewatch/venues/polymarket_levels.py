@@ -6,14 +6,13 @@ is between the venue and us; the hash only after it has been seen to fit. The th
 no reason to doubt a price.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 from tapewatch.model.events import Book, Quote
 from tapewatch.model.time import NS_PER_S
-from tapewatch.venues.polymarket_books import RECIPES, SCALE, units
+from tapewatch.venues.polymarket_books import RECIPES, SCALE, TokenBook, units
 from tapewatch.venues.polymarket_state import Bet, Reading, Token, stream_of
-from tapewatch.venues.polymarket_wire import Change, Level, Message
+from tapewatch.venues.polymarket_wire import Change, Message
 
 APART: Final = 3  # messages that may name another best price (protocols 2.4)
 APART_NS: Final = NS_PER_S  # ... and for how long
@@ -25,30 +24,39 @@ NONE: Final = -2
 DECIMALS: Final = 40  # hexadecimal digits of a hash
 
 
-def replace(reading: Reading, token: Token, message: Message, ts_ns: int, ts_event: int) -> bool:
-    """A complete book of the venue's time `ts_ns`. False, with nothing done, when it is none."""
+def load(
+    reading: Reading, token: Token, message: Message, *, texts: bool = True
+) -> TokenBook | None:
+    """The complete book of a message; None, and said, when it is none."""
     bids, asks = message.bids, message.asks
     if bids is None or asks is None:
         reading.say("invalid", token.instrument, "a book without a side", channel="book")
-        return False
-    wrong = token.book.replace(_pairs(bids), _pairs(asks))
+        return None
+    book, wrong = TokenBook(), 0
+    for ladder, side in ((book.bids, bids), (book.asks, asks)):
+        prices, sizes = [level.price for level in side], [level.size for level in side]
+        wrong += ladder.load(prices, sizes, texts=texts)
+    book.cut()
+    book.whole = book.whole and texts
     if wrong:
         reading.say("invalid", token.instrument, f"levels of a book: {wrong}", channel="book")
+    return book
+
+
+def replace(
+    reading: Reading, token: Token, book: TokenBook, message: Message, times: tuple[int, int]
+) -> None:
+    """A complete book of the venue's time `times[0]`; its event is dated `times[1]`."""
     hear_facts(reading, token, message)
-    token.valid, token.asks = True, 0
-    token.ts_ns, token.dropped, token.dropped_ns = ts_ns, 0, 0
+    token.book, token.valid, token.asks = book, True, 0
+    token.ts_ns, token.dropped, token.dropped_ns = times[0], 0, 0
     token.apart = token.apart_ns = 0
     token.hash, token.hash_ts = message.hash or "", str(message.timestamp)
     _verify(reading, token)
     if token.wrong:
         token.wrong = False
         reading.say("resynced", token.instrument, channel="book")
-    settle(reading, token, ts_event)
-    return True
-
-
-def _pairs(levels: Sequence[Level]) -> list[tuple[str | int | float, str | int | float]]:
-    return [(level.price, level.size) for level in levels]
+    settle(reading, token, times[1])
 
 
 def hear_facts(reading: Reading, token: Token, message: Message) -> None:

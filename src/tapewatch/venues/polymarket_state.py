@@ -157,9 +157,10 @@ class PolymarketState(Struct):
         """Its market."""
         return self.bets[token.at]
 
-    def sibling(self, token: Token) -> Token:
-        """The other outcome."""
-        return self.tokens[2 * token.at + (not token.no)]
+    def is_of(self, token: Token, condition: str) -> bool:
+        """Whether a token is of the market that a message says it is of."""
+        known = self.bets[token.at].market.condition
+        return condition == known or condition.lower() == known
 
     def add(self, market: Market) -> Bet | None:
         """Watch one more; None if it is watched already or its tokens are not its own."""

@@ -51,7 +51,7 @@ def _changes(reading: Reading, message: Message, socket: SocketState | None) -> 
         token = state.tokens[place]
         token.book.cut()
         token.ts_ns = ts_ns or token.ts_ns
-        if token.suspect_ns:
+        if token.suspect_ns or token.frozen:
             _caught_up(token)
         if row.hash:
             token.hash, token.hash_ts = row.hash, str(message.timestamp)
@@ -126,8 +126,7 @@ def _token(reading: Reading, message: Message, kind: str) -> Token | None:
         about = f"{kind[:_SHOWN] or 'a message'} of {message.asset_id[:_SHOWN]}"
         reading.say("unknown", "", about)
         return None
-    condition = reading.state.bet(token).market.condition
-    if message.market.lower() != condition:
+    if not reading.state.is_of(token, message.market):
         detail = f"{kind} of market {message.market[:_SHOWN]}, which this token is not of"
         reading.say("invalid", token.instrument, detail)
         return None
@@ -153,10 +152,14 @@ def _of_token(
 
 def _book(reading: Reading, token: Token, message: Message) -> None:
     """A complete book. The first on a connection is of now, however old its last change is."""
+    book = levels.load(reading, token, message)
+    if book is None:
+        return
     ts_ns = time_ns(message.timestamp)
     ts_event = reading.ts_recv if token.fresh or not ts_ns else ts_ns
-    if levels.replace(reading, token, message, ts_ns, ts_event):
-        token.suspect_ns, token.frozen = 0, False
+    levels.replace(reading, token, book, message, (ts_ns, ts_event))
+    reading.state.bet(token).booked_ns = reading.ts_recv
+    token.suspect_ns, token.frozen = 0, False
 
 
 def _tick_size(reading: Reading, token: Token, message: Message) -> None:
