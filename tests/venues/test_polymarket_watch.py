@@ -321,28 +321,48 @@ def test_the_books_of_a_batch_come_in_any_order_and_not_all() -> None:  # F29, F
         INSTRUMENT,
     ]
     assert kinds(events) == ["unknown", "invalid"]
-    feed.wait(76)
-    feed.rest(wire[2].rest(), wire[0].rest())
+    for _ in range(3):
+        feed.wait(30)
+        feed.rest(wire[2].rest(), wire[0].rest())
     missing = f"polymarket:{wire[1].market.condition}"
-    assert [(s.kind, s.instrument) for s in statuses(feed.wait(1)) if s.instrument] == [
-        ("stale", missing)
-    ]
+    assert [*feed.state.stale.each] == [missing]
+    assert feed.state.stale.whole == ""
 
 
-def test_without_rest_a_polled_source_is_stale_at_once() -> None:
+def test_without_rest_a_polled_source_is_stale_with_the_first_poll_that_fails() -> None:
     """CLOB_API_DOWN: nothing is to be said of prices that are not current."""
     feed, yes = Feed(POLLED), WireBook()
     feed.up("clob")
     feed.rest(yes.rest())
     feed.wait(10)
-    found = statuses(feed.down("clob", "no answer within 8 s"))
-    assert [(s.kind, s.instrument, s.detail) for s in found] == [
-        ("stale", "", "no answer within 8 s")
-    ]
+    assert not statuses(feed.down("clob", "a probe failed") + feed.wait(20))  # current until then
+    found = statuses(feed.wait(1))
+    assert [(s.kind, s.instrument, s.detail) for s in found] == [("stale", "", "a probe failed")]
     assert not statuses(feed.wait(600))
     feed.up("clob")
+    assert not statuses(feed.wait(1))  # that it answers is no book yet
     feed.rest(yes.rest())
     assert said(feed.wait(1)) == [("current", "")]
+
+
+def test_without_rest_from_the_start_a_polled_source_is_stale_at_once() -> None:
+    feed = Feed(POLLED)
+    feed.down("clob", "no answer within 8 s")
+    assert said(feed.wait(1)) == [("stale", "")]
+
+
+def test_one_request_of_many_that_fails_leaves_the_others_current() -> None:
+    feed = Feed(Polymarket(markets=markets(3), mode="poll"))
+    wire = [WireBook(market) for market in feed.venue.markets]
+    feed.up("clob")
+    feed.rest(*(yes.rest() for yes in wire))
+    feed.wait(31)
+    feed.rest(*(yes.rest() for yes in wire[:2]))
+    feed.down("clob", "no answer within 8 s")
+    found = statuses(feed.wait(1))
+    assert [(s.kind, s.instrument) for s in found] == [
+        ("stale", f"polymarket:{wire[2].market.condition}")
+    ]
 
 
 def test_without_the_data_api_only_volume_is_in_doubt() -> None:

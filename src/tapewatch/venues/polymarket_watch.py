@@ -85,8 +85,6 @@ def on_link(plan: Plan, state: PolymarketState, link: Link) -> list[Event]:
     if stream == "clob":
         events += _exchange(state, link)
     events += _incomplete(plan, state, now)
-    if plan.polled and link.state == "down":
-        events += _stale(plan, state, now)
     return events
 
 
@@ -262,37 +260,40 @@ def _missed(deadlines: Deadlines, reading: Reading, token: Token, stream: str) -
 def _stale(plan: Plan, state: PolymarketState, now: int) -> Iterator[Event]:
     """Markets without a current book."""
     live = [bet for bet in state.bets if not bet.halt]
-    old: dict[str, str] = {}
-    if plan.polled:
-        limit_ns = int(LATE_POLLS * plan.poll_s * NS_PER_S)
-        down = state.down.get("clob", "")
-        for bet in live:
-            if now - max(bet.booked_ns, state.started_ns) > limit_ns or down:
-                old[bet.instrument] = down or "REST has no current book"
-        whole = down
-    else:
-        limit_ns = int(plan.deadlines.stale_s * NS_PER_S)
-        for bet in live:
-            why = _unbooked(state, bet, now, limit_ns)
-            if why:
-                old[bet.instrument] = why
-        whole = ""
-    if len(old) == len(live) > 0 and (len(live) > 1 or state.stale.whole):
-        whole = whole or next(iter(old.values()))
+    down = state.down.get("clob", "") if plan.polled else ""
+    old = _unpolled(plan, state, now, live) if plan.polled else _unbooked(plan, state, now, live)
+    whole = ""
+    if len(old) == len(live) > 0 and (len(live) > 1 or down or state.stale.whole):
+        whole = down or next(iter(old.values()))
     return tell(state.stale, old, whole, ("stale", "current"), now)
 
 
-def _unbooked(state: PolymarketState, bet: Bet, now: int, limit_ns: int) -> str:
-    """Why a market of a socket has no current book, empty if it has."""
-    token, socket = state.tokens[2 * bet.at], state.sockets.get(stream_of(bet))
-    if socket is None or (socket.up and token.valid and not token.frozen):
-        return ""
-    since_ns = max(bet.booked_ns, socket.since_ns, token.voided_ns, token.suspect_at)
-    if now - since_ns <= limit_ns:
-        return ""
-    if not socket.up:
-        return "no connection, and no book from REST either"
-    return "the socket brings no book, nor does REST"
+def _unpolled(plan: Plan, state: PolymarketState, now: int, live: Iterable[Bet]) -> dict[str, str]:
+    """Why polled markets have no current book. While REST fails, that is so as soon as a poll has
+    brought none; one of many requests may fail."""
+    down = state.down.get("clob", "")
+    limit_ns = int((1.0 if down else LATE_POLLS) * plan.poll_s * NS_PER_S)
+    old: dict[str, str] = {}
+    for bet in live:
+        since_ns = bet.booked_ns or (0 if down else state.started_ns)
+        if now - since_ns > limit_ns:
+            old[bet.instrument] = down or "REST has no current book"
+    return old
+
+
+def _unbooked(plan: Plan, state: PolymarketState, now: int, live: Iterable[Bet]) -> dict[str, str]:
+    """Why markets of sockets have no current book."""
+    limit_ns = int(plan.deadlines.stale_s * NS_PER_S)
+    old: dict[str, str] = {}
+    for bet in live:
+        token, socket = state.tokens[2 * bet.at], state.sockets.get(stream_of(bet))
+        if socket is None or (socket.up and token.valid and not token.frozen):
+            continue
+        since_ns = max(bet.booked_ns, socket.since_ns, token.voided_ns, token.suspect_at)
+        if now - since_ns > limit_ns:
+            why = "the socket brings no book" if socket.up else "there is no connection"
+            old[bet.instrument] = f"{why}, and REST brings none either"
+    return old
 
 
 def _incomplete(plan: Plan, state: PolymarketState, now: int) -> Iterator[Event]:
