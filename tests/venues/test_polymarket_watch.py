@@ -158,6 +158,24 @@ def test_an_old_book_of_rest_is_no_evidence() -> None:  # F24
     assert not tops(feed.rest(old))
 
 
+def test_rest_may_be_quicker_than_the_socket() -> None:
+    feed, yes, _ = live()
+    row = yes.put("BUY", "0.50", "3")
+    feed.rest(yes.rest())
+    feed.wait(2)
+    feed.ws(yes.change(row))
+    assert not statuses(feed.wait(10))
+
+
+def test_a_frozen_token_that_speaks_is_believed() -> None:
+    feed, yes, _ = live()
+    row = yes.put("BUY", "0.50", "3")
+    feed.rest(yes.rest())
+    assert kinds(feed.wait(4)) == ["mute"]
+    feed.ws(yes.change(row))
+    assert [one.name for one in feed.venue.polls(feed.state)] == ["books"]
+
+
 def test_a_ghost_book_is_not_believed() -> None:  # F23
     feed, yes, _ = live()
     ghost = {**yes.rest(), "timestamp": str(yes.now // NS_PER_MS + 5000), "hash": "1" * 40}
@@ -394,6 +412,14 @@ def test_a_polled_book_from_a_cache_is_no_evidence() -> None:  # F24
     yes.put("BUY", "0.50", "3")
     feed.rest(yes.rest())
     assert said(feed.wait(1)) == [("current", "")]
+
+
+def test_a_polled_book_that_is_older_than_the_last_is_not_shown() -> None:  # F24
+    feed, yes = Feed(POLLED), WireBook()
+    old = yes.rest()
+    yes.put("BUY", "0.50", "3")
+    feed.rest(yes.rest())
+    assert feed.rest(old) == []
 
 
 def test_a_polled_ghost_waits_for_the_mid_price() -> None:  # F23
