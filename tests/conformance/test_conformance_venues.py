@@ -11,10 +11,12 @@ from tapewatch.model.errors import DecodeError
 from tapewatch.model.events import Event, Status, Trade
 from tapewatch.model.inputs import Frame, Link
 from tapewatch.model.outputs import Fault
-from tapewatch.model.time import NS_PER_S
+from tapewatch.model.time import NS_PER_MS, NS_PER_S
 from tapewatch.testing.conformance import check_venue
 from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.kraken import Kraken
+from tapewatch.venues.polymarket import Polymarket
+from tapewatch.venues.polymarket_markets import Market
 
 T0 = 1_763_700_000 * NS_PER_S
 FRAMES = [
@@ -218,3 +220,24 @@ def test_kraken_on_a_real_book(shared_data: pathlib.Path) -> None:
     lines.insert(100, (folder / "nautilus_ws_trade_update.json").read_bytes())
     frames = [Frame(T0 + n * NS_PER_S // 16, "kraken", line) for n, line in enumerate(lines)]
     check_venue(Kraken(symbols=("BTC/USD",)), frames)
+
+
+def test_polymarket_on_a_real_book(shared_data: pathlib.Path) -> None:
+    path = shared_data / "wire" / "polymarket_ws" / "polypy_messages_hash.txt"
+    lines = [line for line in path.read_bytes().splitlines() if line.startswith(b"{")]
+    book, change = (msgspec.json.decode(line) for line in lines[:2])
+    other = next(
+        row["asset_id"] for row in change["price_changes"] if row["asset_id"] != book["asset_id"]
+    )
+    market = Market(condition=book["market"], yes=book["asset_id"], no=other)
+    frames = [
+        Frame(
+            (book["timestamp"] + 1000 * n) * NS_PER_MS,
+            "polymarket",
+            line if n % 2 or not n else b"[%s]" % line,
+            "rest:/books?batch=0" if n and n % 2 == 0 else "ws:0",
+        )
+        for n, line in enumerate(lines)
+    ]
+    check_venue(Polymarket(markets=(market,)), frames)
+    check_venue(Polymarket(markets=(market,), mode="poll"), frames)

@@ -27,11 +27,14 @@ from polymarket_feed import (
 )
 
 from tapewatch.model.errors import ConfigError, DecodeError
+from tapewatch.model.events import Event
 from tapewatch.model.outputs import Fault
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
 from tapewatch.venues import polymarket_levels
+from tapewatch.venues import polymarket_news as news
 from tapewatch.venues.polymarket import Polymarket
 from tapewatch.venues.polymarket_markets import Market
+from tapewatch.venues.polymarket_state import Reading
 
 START = (0.49, 10.0, 0.52, 10.0)
 
@@ -487,6 +490,43 @@ def test_markets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tapewatch.venues.polymarket_news.POLYMARKET_MARKETS", 1)
     feed, _, _ = live(Polymarket(symbols=("league",), markets=(MARKET,)))
     assert kinds(feed.ws(NEW)) == ["rejected"]
+
+
+def catalogue(feed: Feed, market: Market, why_not: str = "") -> list[Event]:
+    reading = Reading(feed.state, feed.now, True, [])
+    news.heard(reading, market, why_not)
+    return reading.finish()
+
+
+def test_the_catalogue_halts_a_market_and_lets_it_trade_again() -> None:
+    feed, _, _ = live()
+    assert catalogue(feed, MARKET) == []
+    (said,) = statuses(catalogue(feed, MARKET, "closed"))
+    assert (said.kind, said.instrument, said.detail) == ("halted", INSTRUMENT, "closed")
+    assert catalogue(feed, MARKET, "closed") == []
+    (said,) = statuses(catalogue(feed, MARKET, "disputed"))
+    assert (said.kind, said.detail) == ("halted", "disputed")
+    assert kinds(catalogue(feed, MARKET)) == ["online"]
+
+
+def test_the_catalogue_knows_the_tick_better() -> None:
+    feed, _, _ = live()
+    assert catalogue(feed, msgspec.structs.replace(MARKET, tick=0.001)) == []
+    assert feed.state.bets[0].tick == 100_000
+
+
+def test_tokens_do_not_change_hands() -> None:
+    feed, _, _ = live()
+    assert kinds(catalogue(feed, msgspec.structs.replace(MARKET, yes="1"))) == ["invalid"]
+    assert feed.state.bets[0].market == MARKET
+
+
+def test_the_catalogue_brings_new_markets_that_trade() -> None:
+    feed, _, _ = live()
+    other = Market(condition="0x" + "cd" * 32, yes="1", no="2", slug="other")
+    assert catalogue(feed, other, "closed") == []
+    (said,) = statuses(catalogue(feed, other))
+    assert (said.kind, said.ask) == ("listed", "resubscribe")
 
 
 # What is sent

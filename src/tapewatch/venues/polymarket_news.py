@@ -50,8 +50,19 @@ def listed(reading: Reading, market: Market) -> None:
     reading.say("listed", bet.instrument, market.name, ask="resubscribe", stream=stream_of(bet))
 
 
-def changed(reading: Reading, bet: Bet, market: Market) -> None:
-    """What is known of a market is known better; its tokens stay."""
+def heard(reading: Reading, market: Market, why_not: str) -> None:
+    """What the catalogue says of a market: one that is watched, or one that is to be from now on.
+    `why_not` is why it does not trade, empty when it does.
+
+    A market that does not trade and is not watched is no news.
+    """
+    at = reading.state.conditions.get(market.condition)
+    if at is None and not why_not:
+        listed(reading, market)
+        return
+    if at is None:
+        return
+    bet = reading.state.bets[at]
     known = bet.market
     if (market.yes, market.no) != (known.yes, known.no):
         reading.say("invalid", bet.instrument, "its tokens are said to be others")
@@ -59,6 +70,7 @@ def changed(reading: Reading, bet: Bet, market: Market) -> None:
     bet.market = market
     if market.tick != known.tick:
         bet.tick = round(market.tick * SCALE)
+    halt(reading, bet, why_not)
 
 
 def halt(reading: Reading, bet: Bet, why: str) -> None:
