@@ -1,0 +1,410 @@
+"""The page for Prometheus: what it counts, what it shows of markets, and how far it can grow."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from msgspec.structs import replace
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from tapewatch.gate.alerts import Candidate
+from tapewatch.gate.gate import Gate, GateState, judge, on_kill
+from tapewatch.io.worker import Counters
+from tapewatch.model import limits
+from tapewatch.model.outputs import (
+    Alert,
+    Contribution,
+    DataVerdict,
+    Fault,
+    Observation,
+    Output,
+    Report,
+    Resolved,
+)
+from tapewatch.model.reasons import Reason
+from tapewatch.model.time import NS_PER_S
+from tapewatch.sinks import metrics_names as names
+from tapewatch.sinks.metrics import LINKS, Metrics, MetricsSettings
+from tapewatch.sinks.metrics_counts import STRANGERS
+from tapewatch.sinks.metrics_vitals import SinkVitals, Vitals
+
+AT = 1_767_225_600 * NS_PER_S
+CONDITION = "0xf1a2b3" + "0" * 58
+MARKET = f"polymarket:{CONDITION}"
+SERIES = 2_000  # the most that one page may hold, whatever is watched
+
+
+class At:
+    """A clock that shows what it is told."""
+
+    def __init__(self) -> None:
+        self.ns = AT
+
+    def now_ns(self) -> int:
+        return self.ns
+
+
+class Bench:
+    """Metrics behind a gate of their own, on a clock that stands still until it is moved."""
+
+    def __init__(self, settings: MetricsSettings | None = None) -> None:
+        self.clock, self.gate = At(), GateState()
+        self.metrics = Metrics(settings or MetricsSettings(), self.clock, detectors=("zscore",))
+
+    def cycle(self, price: float, volume: float = 0.0, *, market: str = MARKET) -> None:
+        """One cycle of bot 4.15's detector, now, judged by the real gate."""
+        self.see([seen := scored(price, volume, market, self.clock.ns)])
+        item = Candidate(seen, 1, 1, self.clock.ns, simulated=False)
+        self.see(judge(Gate(), self.gate, item))
+
+    def see(self, outputs: Iterable[Output]) -> None:
+        asyncio.run(self.metrics.deliver(tuple(outputs)))
+
+    def wait(self, seconds: float) -> None:
+        self.clock.ns += int(seconds * NS_PER_S)
+
+    def samples(self, name: str = "") -> list[Sample]:
+        text = self.metrics.render()[0].decode()
+        families = text_string_to_metric_families(text)
+        return [s for family in families for s in family.samples if name in ("", s.name)]
+
+    def value(self, name: str, /, **labels: str) -> float | None:
+        """The one sample with these labels; None if there is none."""
+        found = [s.value for s in self.samples(name) if labels.items() <= s.labels.items()]
+        assert len(found) < 2, (name, labels)
+        return found[0] if found else None
+
+
+def scored(price: float, volume: float, market: str, at: int) -> Observation:
+    top = max(abs(price), abs(volume))
+    return Observation(
+        "zscore",
+        market,
+        "price_spike" if abs(price) >= abs(volume) else "volume_spike",
+        at,
+        top,
+        3.0,
+        low_confidence=2.0 <= top < 3.0,
+        severity="page" if top > 5.0 else "warn",
+        contributions=(Contribution("price", price), Contribution("volume", volume)),
+        baseline_count=360,
+        report=True,
+        cycle_ms=at // 1_000_000,
+        interval_s=10.0,
+    )
+
+
+def test_counters_begin_at_zero() -> None:
+    """The first increment of a counter that is born at 1 is invisible to `rate`."""
+    bench = Bench(MetricsSettings(compat="polytraders"))
+    for cause in names.CAUSES:
+        for severity in ("info", "warn", "high", "page"):
+            assert bench.value(names.ALERTS, cause=cause, severity=severity) == 0.0
+    for reason in Reason:
+        assert bench.value(names.SUPPRESSED, what="report", reason=str(reason)) == 0.0
+    for spike in names.SPIKES:
+        assert bench.value(names.ANOMALIES, type=spike) == 0.0
+        assert bench.value(names.THEIR_ANOMALIES, anomaly_type=spike) == 0.0
+    for flag in ("true", "false"):
+        assert bench.value(names.REPORTS, anomaly_detected=flag) == 0.0
+        assert bench.value(names.THEIR_REPORTS, anomaly_detected=flag) == 0.0
+    for what in names.QUANTITIES:
+        assert bench.value(names.HIGH_Z, metric=what) == 0.0
+        assert bench.value(names.Z_LARGEST, metric=what) == 0.0
+    assert bench.value(names.CYCLES) == bench.value(names.RESOLVED) == 0.0
+    assert bench.value(names.OBSERVATIONS, detector="zscore") == 0.0
+    assert bench.value(names.FAULT, kind="killswitch_unreadable") == 0.0
+
+
+def test_a_spike_down() -> None:
+    bench = Bench()
+    bench.cycle(-8.4, 1.2)
+    assert bench.value(names.ANOMALIES, type="price_spike") == 1.0
+    assert bench.value(names.ANOMALIES, type="volume_spike") == 0.0
+    assert bench.value(names.HIGH_Z, metric="price") == 1.0
+    assert bench.value(names.REPORTS, anomaly_detected="true") == 1.0
+    assert bench.value(names.Z_SCORE, market=MARKET, metric="price") == -8.4
+    assert bench.value(names.Z_LARGEST, metric="price") == 8.4
+    assert bench.value(names.ALERTS, cause="price_spike", severity="page") == 1.0
+
+
+def test_a_spike_shorter_than_a_scrape() -> None:
+    """It is over at the next cycle, 10 s later, and Prometheus comes every 15 s: the latest score
+    tells nothing, the peak and the counter do."""
+    bench = Bench()
+    bench.cycle(8.4)
+    bench.wait(10)
+    bench.cycle(0.3)
+    assert bench.value(names.Z_SCORE, market=MARKET, metric="price") == 0.3
+    assert bench.value(names.Z_PEAK, market=MARKET, metric="price") == 8.4
+    assert bench.value(names.Z_LARGEST, metric="price") == 8.4
+    assert bench.value(names.HIGH_Z, metric="price") == 1.0
+
+
+@pytest.mark.parametrize("early", range(0, 60, 10))
+def test_a_peak_is_seen_for_a_minute_and_then_fades(early: int) -> None:
+    bench = Bench()
+    bench.wait(early)
+    bench.cycle(9.0)
+    for _ in range(6):
+        bench.wait(10)
+        bench.cycle(0.5)
+        assert bench.value(names.Z_LARGEST, metric="price") == 9.0
+    for _ in range(6):
+        bench.wait(10)
+        bench.cycle(0.5)
+    assert bench.value(names.Z_LARGEST, metric="price") == 0.5
+
+
+def test_an_old_z_score_is_not_shown() -> None:
+    """Bot 4.15's main failure is to go on serving what it scored before the feed broke."""
+    bench = Bench(MetricsSettings(compat="polytraders"))
+    bench.cycle(4.0)
+    bench.wait(61)
+    assert bench.value(names.Z_SCORE, market=MARKET, metric="price") is None
+    assert bench.value(names.THEIR_Z, condition_id=CONDITION, metric="price") is None
+    assert bench.value(names.THEIR_AGE, condition_id=CONDITION) == 61.0
+    assert bench.value(names.AGE, market=MARKET) == 61.0
+    assert bench.value(names.AGE_MAX) == 61.0
+    assert bench.value(names.MARKETS) == 0.0
+
+
+def test_markets_without_a_cycle_for_a_day_are_forgotten() -> None:
+    bench = Bench()
+    bench.cycle(1.0)
+    bench.wait(24 * 3600 + 1)
+    assert bench.value(names.AGE_MAX) == 0.0
+    assert len(bench.metrics.markets) == 0
+
+
+def test_the_kill_switch_stops_reports_and_not_detection() -> None:
+    bench = Bench()
+    bench.see(on_kill(bench.gate, "on", AT))
+    bench.cycle(8.4)
+    assert bench.value(names.REPORTS, anomaly_detected="true") == 0.0
+    held = {"what": "report", "reason": str(Reason.KILL_SWITCH_ACTIVE)}
+    assert bench.value(names.SUPPRESSED, **held) == 1.0
+    assert bench.value(names.CYCLES) == 1.0
+    assert bench.value(names.ANOMALIES, type="price_spike") == 1.0
+    assert bench.value(names.HIGH_Z, metric="price") == 1.0
+
+
+def test_stale_data_are_not_scored() -> None:
+    bench = Bench()
+    bench.gate.stale["polymarket:*"] = "link down"
+    bench.cycle(8.4)
+    held = {"what": "alert", "reason": str(Reason.STALE_DATA)}
+    assert bench.value(names.SUPPRESSED, **held) == 1.0
+    assert bench.value(names.CYCLES) == 0.0
+    assert bench.value(names.ANOMALIES, type="price_spike") == 0.0
+    assert bench.value(names.Z_SCORE, market=MARKET, metric="price") is None
+    bench.gate.stale.clear()
+    bench.cycle(1.0)  # the one before is not taken for this one's
+    assert bench.value(names.CYCLES) == 1.0
+    assert bench.value(names.HIGH_Z, metric="price") == 0.0
+
+
+def test_a_baseline_that_is_not_ready_has_no_score() -> None:
+    bench = Bench()
+    unready = Observation("zscore", MARKET, "price_spike", AT, 0.0, 3.0, ready=False, report=True)
+    bench.see([unready])
+    bench.see(judge(Gate(sample_rate=1), bench.gate, Candidate(unready, 1, 1, AT, False)))
+    assert bench.value(names.CYCLES) == 1.0
+    assert bench.value(names.REPORTS, anomaly_detected="false") == 1.0
+    assert bench.value(names.Z_SCORE, market=MARKET, metric="price") is None
+
+
+def test_sampled_cycles_count_as_cycles() -> None:
+    bench = Bench()
+    for _ in range(20):
+        bench.wait(10)
+        bench.cycle(0.5)
+    assert bench.value(names.CYCLES) == 20.0
+    assert bench.value(names.REPORTS, anomaly_detected="false") == 2.0
+
+
+def test_links_and_stale_markets() -> None:
+    bench = Bench()
+    bench.see([Fault("link_up", "polymarket", "", AT), Fault("link_down", "kraken", "", AT)])
+    bench.see([Fault("link_down", "polymarket", "", AT, stream="clob")])
+    bench.see([Fault("stale", "polymarket", MARKET, AT), Fault("stale", "polymarket", "", AT)])
+    bench.see([Fault("current", "polymarket", "", AT)])
+    assert bench.value(names.LINK_UP, source="polymarket", stream="ws") == 1.0
+    assert bench.value(names.LINK_UP, source="kraken") == 0.0
+    assert bench.value(names.LINK_UP, source="polymarket", stream="clob") == 0.0
+    assert bench.value(names.STALE) == 1.0
+    assert bench.value(names.FAULT, kind="link_down") == 2.0
+    bench.see([Fault("link_down", "kraken", "", AT, "stopped")])
+    assert bench.value(names.LINK_UP, source="kraken") is None  # we are leaving: no outage
+
+
+def test_the_process_at_the_moment_of_a_scrape() -> None:
+    bench = Bench()
+    sinks = (SinkVitals("bus", Counters(delivered=5, failed=1, retries=3), 7),)
+    vitals = Vitals(
+        version="1.2.3",
+        mode="general_live",
+        kill="unknown",
+        inputs=41,
+        events={"Trade": 12},
+        lag_s=0.25,
+        recording=False,
+        sinks=sinks,
+        outbox={("bus", "pending"): 9},
+        components={"redis": False},
+        names={MARKET: "nfl-a-b · Yes"},
+    )
+    bench.metrics.vitals = lambda: vitals
+    bench.cycle(1.0)
+    assert bench.value(names.BUILD, version="1.2.3") == 1.0
+    assert bench.value(names.MODE, mode="general_live") == 1.0
+    assert bench.value(names.MODE, mode="shadow_only") == 0.0
+    assert bench.value(names.KILL, state="unknown") == 1.0
+    assert bench.value(names.KILL, state="off") == 0.0
+    assert bench.value(names.INPUTS) == 41.0
+    assert bench.value(names.EVENTS, type="Trade") == 12.0
+    assert bench.value(names.LAG) == 0.25
+    assert bench.value(names.RECORDING) == 0.0
+    assert bench.value(names.SINK_OUTPUTS, sink="bus", result="failed") == 1.0
+    assert bench.value(names.SINK_QUEUE, sink="bus") == 7.0
+    assert bench.value(names.OUTBOX, sink="bus", state="pending") == 9.0
+    assert bench.value(names.COMPONENT, component="redis") == 0.0
+    assert bench.value(names.Z_SCORE, name="nfl-a-b · Yes", metric="price") == 1.0
+
+
+def test_how_long_evidence_took() -> None:
+    bench = Bench()
+    alert = Alert(
+        id="a1",
+        incident="i1",
+        instrument=MARKET,
+        detector="zscore",
+        cause="price_spike",
+        severity="warn",
+        ts_event_ns=AT,
+        ts_alert_ns=AT,
+        onset_ns=AT,
+        p=None,
+        p_extrapolated=False,
+        score=4.0,
+        line=3.0,
+        observed=None,
+        expected=None,
+        data_verdict=DataVerdict("complete"),
+    )
+    bench.wait(0.02)
+    bench.see([alert, replace(alert, ts_alert_ns=AT + NS_PER_S)])  # the clock was set back
+    assert bench.value(names.READY + "_count") == 2.0
+    assert bench.value(names.READY + "_sum") == pytest.approx(0.02)
+    bench.see([Resolved("i1", MARKET, "price_spike", AT, AT, 1, 0, 4.0)])
+    assert bench.value(names.RESOLVED) == 1.0
+
+
+def test_every_family_is_one_of_the_list_and_has_its_labels() -> None:
+    bench = Bench(MetricsSettings(compat="polytraders"))
+    bench.metrics.vitals = lambda: Vitals(
+        states={"zscore": 1},
+        sinks=(SinkVitals("bus", Counters(), 0),),
+        outbox={("bus", "dead"): 1},
+        components={"redis": True},
+        lag_s=0.0,
+        coverage=1.0,
+        sockets={"frames": 1},
+    )
+    bench.see([Fault("link_up", "polymarket", "", AT)])
+    bench.cycle(1.0, market="polymarket:0xold")
+    bench.wait(61)
+    bench.cycle(1.0)
+    shown: dict[str, set[str]] = {}
+    for sample in bench.samples():
+        if not sample.name.startswith(("process_", names.READY)):
+            shown.setdefault(sample.name, set(sample.labels))
+    listed = {m.name: set(m.labels) for m in (names.OURS | names.POLYTRADERS).values()}
+    assert shown == {name: kept for name, kept in listed.items() if name != names.READY}
+
+
+def test_without_compat_none_of_their_names() -> None:
+    bench = Bench()
+    bench.cycle(1.0)
+    assert not [s for s in bench.samples() if s.name.startswith("polytraders")]
+
+
+def test_one_condition_on_two_venues_is_one_series_of_theirs() -> None:
+    """Two series with the same labels make a page that Prometheus refuses as a whole."""
+    bench = Bench(MetricsSettings(compat="polytraders"))
+    bench.cycle(4.0)
+    bench.cycle(2.0, market=f"polygon:{CONDITION}")
+    assert bench.value(names.THEIR_Z, condition_id=CONDITION, metric="price") == 4.0
+    keys = [(s.name, tuple(sorted(s.labels.items()))) for s in bench.samples()]
+    assert len(keys) == len(set(keys))
+
+
+def test_the_page_is_small_whatever_is_watched() -> None:
+    """100,000 markets, and a stranger in every label that has room for one."""
+    bench = Bench(MetricsSettings(compat="polytraders", top_k=50))
+    for i in range(limits.KEYS_PER_DETECTOR + 5):
+        bench.metrics.markets.note(f"polymarket:{i:#066x}", AT, 10.0, 0.1 + i % 7, -0.2)
+    for i in range(2 * STRANGERS):
+        plug_in = Observation(f"d{i}", MARKET, f"c{i}", AT, 1.0, 2.0)
+        bench.see([plug_in, Fault(f"k{i}", "s", "", AT)])
+        bench.see([Fault("link_up", f"s{i % (2 * LINKS)}", "", AT)])
+    bench.metrics.vitals = lambda: Vitals(
+        sinks=tuple(SinkVitals(f"sink{i}", Counters(), 0) for i in range(8)),
+        states={f"detector{i}": 1 for i in range(22)},
+    )
+    samples = bench.samples()
+    assert len(samples) < SERIES
+    assert bench.value(names.MARKETS) == limits.KEYS_PER_DETECTOR
+    assert bench.value(names.LEFT_OUT) == limits.KEYS_PER_DETECTOR - 400
+    assert len([s for s in samples if s.name == names.Z_SCORE]) == 2 * 50
+    assert bench.value(names.FAULT, kind=names.OTHER) == STRANGERS
+
+
+def test_a_market_that_calms_down_makes_room() -> None:
+    bench = Bench(MetricsSettings(top_k=1))
+    bench.cycle(9.0, market="polymarket:0xa")
+    bench.cycle(4.0, market="polymarket:0xb")
+    assert [s.labels["market"] for s in bench.samples(names.Z_SCORE)] == ["polymarket:0xa"] * 2
+    for _ in range(13):
+        bench.wait(10)
+        bench.cycle(0.1, market="polymarket:0xa")
+        bench.cycle(4.0, market="polymarket:0xb")
+    assert [s.labels["market"] for s in bench.samples(names.Z_SCORE)] == ["polymarket:0xb"] * 2
+
+
+def test_hostile_names_stay_inside_their_label() -> None:
+    bench = Bench()
+    evil = 'x"} 1\ntapewatch_kill_switch{state="off"} 1\n# \\'
+    bench.metrics.vitals = lambda: Vitals(kill="on", names={MARKET: evil * 9})
+    bench.cycle(1.0)
+    assert bench.value(names.KILL, state="off") == 0.0
+    name = bench.samples(names.Z_SCORE)[0].labels["name"]
+    assert name.startswith('x"} 1·tapewatch')
+    assert len(name) <= 80
+
+
+def test_the_content_type_says_which_format() -> None:
+    assert Bench().metrics.render()[1].startswith("text/plain; version=")
+
+
+def test_a_report_without_its_cycle_is_counted_all_the_same() -> None:
+    bench = Bench()
+    report = Report(
+        report_id="r",
+        trace_id="t",
+        bot_id="b",
+        condition_id=CONDITION,
+        anomaly_detected=True,
+        z_price=4.0,
+        z_vol=None,
+        warnings=(),
+        emitted_at_ms=0,
+        instrument=MARKET,
+        low_confidence=False,
+        baseline_sample_count=360,
+        poll_cycle_ms=0,
+    )
+    bench.see([report])
+    assert bench.value(names.REPORTS, anomaly_detected="true") == 1.0
+    assert bench.value(names.CYCLES) == 0.0
