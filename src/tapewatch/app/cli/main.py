@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "replay": ("replay:replay", "Run a tape or session again: same inputs, same alerts."),
     "evaluate": ("evaluate:evaluate", "Run the detectors over labelled data, and score them."),
     "tune": ("tune:tune", "Would it have fired? A session at other settings."),
+    "promote": ("promote:promote", "May the service say more? Each gate, with its evidence."),
     "session": ("session:session", "Sessions on this machine: list, show, verify, export."),
     "config": ("config:config", "Settings: init, check, show, schema."),
     "killswitch": ("killswitch:killswitch", "Stop all alerts and reports: on, off, status."),
