@@ -1,0 +1,46 @@
+"""What the catalogue says of the markets that are watched, asked again and again.
+
+A resolution is often not told over the socket, so this is how it becomes known; so do a new step of
+prices, another end, and new markets of an event that is watched as a whole.
+"""
+
+from typing import Final
+
+from tapewatch.venues import polymarket_news as news
+from tapewatch.venues.base import Poll
+from tapewatch.venues.polymarket_gamma import (
+    EVENTS,
+    MARKETS,
+    Page,
+    ask_events,
+    ask_markets,
+    read_markets,
+)
+from tapewatch.venues.polymarket_state import PolymarketState, Reading
+
+PATHS: Final = (MARKETS, EVENTS)  # answers at these paths are for `hear`
+_PER_S: Final = 2.0  # requests: an answer has 250 kB, and all of it goes on the tape
+
+
+def poll(state: PolymarketState, gamma_url: str, refresh_s: float) -> Poll:
+    """The requests, every `refresh_s`, or more slowly if they are many."""
+    conditions = [bet.market.condition for bet in state.bets if not bet.halt.startswith("resolved")]
+    requests = (*ask_markets(gamma_url, conditions), *ask_events(gamma_url, state.events))
+    return Poll("catalogue", max(refresh_s, len(requests) / _PER_S), requests)
+
+
+def hear(reading: Reading, data: bytes) -> None:
+    """Take in one answer. Raises `DecodeError`.
+
+    A market that nobody asked for is not watched: filters have been ignored before.
+    """
+    page: Page = read_markets(data, reading.ts_recv)
+    state = reading.state
+    for problem in page.problems:
+        reading.say("invalid", "", problem, channel="gamma")
+    for found in page.found:
+        if found.condition not in state.conditions and found.event not in state.events:
+            detail = f"{found.slug or found.condition}: nobody asked for this market"
+            reading.say("unknown", "", detail, channel="gamma")
+        elif found.market is not None:
+            news.heard(reading, found.market, found.why)
