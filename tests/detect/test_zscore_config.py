@@ -1,4 +1,4 @@
-"""`zscore`: what its configuration refuses and what it warns of."""
+"""`zscore`: what its configuration refuses, what an approval allows, and what it warns of."""
 
 import math
 
@@ -27,6 +27,36 @@ def test_locked_parameters() -> None:
         ZScore(baseline_window_s=1e9)
 
 
-@pytest.mark.parametrize(("window", "warns"), [(300.0, True), (3_599.0, True), (3_600.0, False)])
-def test_short_windows_warn(window: float, warns: bool) -> None:  # noqa: FBT001
-    assert bool(ZScore(baseline_window_s=window).warnings()) is warns
+def test_an_approval_allows_exactly_its_value() -> None:
+    given = ("z_score_threshold=0.8#a1b2", "baseline_window_s=120.0#c3d4")
+    allowed = ZScore(z_score_threshold=0.8, baseline_window_s=120.0, approvals=given)
+    assert allowed.warnings() == (
+        "z_score_threshold = 0.8 is below 2 (approval a1b2): ordinary noise reaches it",
+        "baseline_window_s = 120 is below 3600 (approval c3d4): the baseline may be noisy",
+    )
+    assert msgspec.convert(msgspec.to_builtins(allowed), ZScore) == allowed
+    for other in ({"z_score_threshold": 0.7}, {"baseline_window_s": 119.0}):
+        with pytest.raises(ConfigError, match="PARAMETER_CHANGE_REQUIRES_APPROVAL"):
+            ZScore(approvals=given, **other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan])
+def test_no_approval_makes_sense_of_nonsense(value: float) -> None:
+    with pytest.raises(ConfigError, match="PARAMETER_CHANGE_REQUIRES_APPROVAL"):
+        ZScore(z_score_threshold=value, approvals=(f"z_score_threshold={value!r}#a1b2",))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "warns"),
+    [
+        ("baseline_window_s", 300.0, True),
+        ("baseline_window_s", 3_599.0, True),
+        ("baseline_window_s", 3_600.0, False),
+        ("z_score_threshold", 1.0, True),
+        ("z_score_threshold", 1.99, True),
+        ("z_score_threshold", 2.0, False),
+    ],
+)
+def test_the_bands_of_the_specification_warn(field: str, value: float, *, warns: bool) -> None:
+    detector = ZScore(**{field: value})  # type: ignore[arg-type]
+    assert bool(detector.warnings()) is warns

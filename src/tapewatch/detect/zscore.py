@@ -12,8 +12,9 @@ samples both, scores them against the samples before, and then lets them join th
 from math import copysign, inf, nextafter
 from typing import Annotated, ClassVar, Final, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
+from tapewatch.detect.zscore_state import Checkpoint, ZScoreState, packed, unpacked
 from tapewatch.kernels.moments import SAMPLE_MAX, Z_MAX, z_score
 from tapewatch.kernels.windows import Window, count, expire, push, spread
 from tapewatch.model import limits
@@ -26,27 +27,15 @@ from tapewatch.model.time import NS_PER_MS, NS_PER_S
 
 # The locked minimums of the bot's default configuration.
 LOCKED: Final[dict[str, float]] = {"z_score_threshold": 1.0, "baseline_window_s": 300}
-NOISY_WINDOW_S: Final = 3600.0  # below it the parameter table says WARN
+# Below these its parameter table says WARN.
+NOISY: Final[dict[str, tuple[float, str]]] = {
+    "z_score_threshold": (2.0, "ordinary noise reaches it"),
+    "baseline_window_s": (3600.0, "the baseline may be noisy"),
+}
 
 _MARKET: Final = (Trade, Quote)
 
 Positive = Annotated[float, Meta(gt=0.0)]
-
-
-class ZScoreState(Struct):
-    """Memory of one instrument: the current price, the volume by second, and both baselines."""
-
-    key: str
-    source: str
-    seconds: list[float]  # notional of each second, at `second % len(seconds)`
-    second: int = 0  # the newest of them
-    price: float = 0.0  # 0: unknown
-    quoted: bool = False  # the price is a mid, so trades do not set it
-    bid: float = 0.0
-    tick: float = 0.0  # smallest price step seen, 0: none yet
-    cycle_ns: int = 0  # start of the cycle judged last
-    prices: Window = field(default_factory=Window)
-    volumes: Window = field(default_factory=Window)
 
 
 class Scored(Struct, frozen=True, gc=False):
@@ -102,15 +91,17 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ddof: Literal[0, 1] = 0
     std_floor: Literal["half_tick", "none"] = "half_tick"
     tick: Annotated[float, Meta(ge=0.0)] = 0.0  # 0: learnt
+    approvals: tuple[str, ...] = ()  # written by us, from the record of approvals
 
     def __post_init__(self) -> None:
         for name, least in LOCKED.items():
             value: float = getattr(self, name)
-            if not value >= least:  # NaN included
-                raise ConfigError(
-                    f"{name} = {value:g} is below the locked minimum {least}"
-                    f" ({Reason.PARAMETER_CHANGE_REQUIRES_APPROVAL})"
-                )
+            if value >= least or (value > 0.0 and self._approval(name)):
+                continue
+            raise ConfigError(  # NaN included
+                f"{name} = {value:g} is below the locked minimum {least}"
+                f" ({Reason.PARAMETER_CHANGE_REQUIRES_APPROVAL})"
+            )
         samples = max(self.baseline_window_s / self.cycle_s, self.volume_window_s)
         if samples > limits.WINDOW_SAMPLES:
             raise ConfigError(
@@ -118,12 +109,21 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f" {limits.WINDOW_SAMPLES:,} are kept"
             )
 
+    def _approval(self, name: str) -> str:
+        """The id of the approval of just this value, empty if there is none."""
+        start = f"{approval_of(name, getattr(self, name))}#"
+        found = (entry.removeprefix(start) for entry in self.approvals if entry.startswith(start))
+        return next(found, "")
+
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but unwise in this configuration, one sentence each."""
-        if self.baseline_window_s >= NOISY_WINDOW_S:
-            return ()
-        window = f"baseline_window_s = {self.baseline_window_s:g}"
-        return (f"{window} is below {NOISY_WINDOW_S:g}: the baseline may be noisy",)
+        found = []
+        for name, (least, why) in NOISY.items():
+            value: float = getattr(self, name)
+            if value < least:
+                by = f" (approval {self._approval(name)})" if value < LOCKED[name] else ""
+                found.append(f"{name} = {value:g} is below {least:g}{by}: {why}")
+        return tuple(found)
 
     def key(self, event: Event, /) -> str | None:
         return event.instrument if isinstance(event, _MARKET) else None
@@ -159,14 +159,26 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         before = at - int(self.baseline_window_s * NS_PER_S)
         expire(state.prices, before)
         expire(state.volumes, before)
+        whole = now // NS_PER_S >= state.whole_s
         if self.include_self:
-            _push(state, price, volume)
-        seen = self._judge(state, price, volume)
+            _push(state, price, volume if whole else None)
+        seen = self._judge(state, price, volume if whole else None)
         if not self.include_self:
-            _push(state, price, volume)
+            _push(state, price, volume if whole else None)
         return seen
 
-    def _judge(self, state: ZScoreState, price: float, volume: float) -> Observation:
+    def checkpoint(self, state: ZScoreState, /) -> Checkpoint | None:
+        """The baseline of a state for keeping elsewhere; None before it has samples. Changes
+        nothing."""
+        cycle_ns = int(self.cycle_s * NS_PER_S)
+        return packed(state, cycle_ns, self.min_samples, self.ddof)
+
+    def restore(self, key: str, data: bytes, now: int, /) -> ZScoreState:
+        """The state of `key` at `now` (ns), from the `packed` of a checkpoint. Raises
+        `DecodeError`."""
+        return unpacked(key, data, self.volume_window_s, now)
+
+    def _judge(self, state: ZScoreState, price: float, volume: float | None) -> Observation:
         samples = count(state.prices)
         if samples < self.min_samples:
             return self._unready(state, f"the baseline has {samples} of {self.min_samples} samples")
@@ -184,8 +196,14 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self._scored(state, scored)
 
     def _score(
-        self, name: Literal["price", "volume"], window: Window, observed: float, floor: float
+        self,
+        name: Literal["price", "volume"],
+        window: Window,
+        observed: float | None,
+        floor: float,
     ) -> Scored | None:
+        if observed is None or count(window) < self.min_samples:
+            return None
         anchor, offset, std = spread(window, self.ddof)
         std = max(std, floor)
         # (x - anchor) - offset, not x - mean: the mean itself is rounded to the price's last digit.
@@ -253,15 +271,21 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+def approval_of(name: str, value: float) -> str:
+    """How the approval of one value of a locked setting begins; `#` and its id follow."""
+    return f"{name}={float(value)!r}"
+
+
 def _age_s(state: ZScoreState) -> float:
     """Seconds since the newest sample of the baseline, 0 without one."""
     times = state.prices.times
     return (state.cycle_ns - times[-1]) / NS_PER_S if times else 0.0
 
 
-def _push(state: ZScoreState, price: float, volume: float) -> None:
+def _push(state: ZScoreState, price: float, volume: float | None) -> None:
     push(state.prices, state.cycle_ns, price)
-    push(state.volumes, state.cycle_ns, volume)
+    if volume is not None:
+        push(state.volumes, state.cycle_ns, volume)
 
 
 def _on_quote(state: ZScoreState, quote: Quote) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from tapewatch.kernels.moments import SAMPLE_MAX, mean_std, shifted_sums
 
 # 4 bits: with them gone the standard deviation is still good to 1e-13.
-_LOSS = 16.0
+LOSS = 16.0
 _DEAD = 256  # removed samples that may stay at the front, since deleting there moves all others
 
 
@@ -67,7 +67,7 @@ def spread(window: Window, ddof: int) -> tuple[float, float, float]:
     size = len(window.values) - window.head
     assert size > ddof
     squares = window.sum_2 - window.sum_1 * (window.sum_1 / size)
-    if squares * _LOSS < window.peak:
+    if squares * LOSS < window.peak:
         window.anchor, window.sum_1, window.sum_2 = shifted_sums(window.values[window.head :])
         window.peak = window.sum_2
     offset, std = mean_std(size, window.sum_1, window.sum_2, ddof)

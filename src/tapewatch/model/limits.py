@@ -44,8 +44,17 @@ SCAN_PROBLEMS: Final = 100  # malformed lines of one `scan` that are told one by
 LINE_FORMS: Final = 1_024  # forms of lines (all but their digits) remembered for their entropy
 LINE_FORM_BYTES: Final = 512  # ... of lines up to this size
 POLYMARKET_MARKETS: Final = 10_000  # markets of one session, those that are found later included
+BASELINE_BYTES: Final = 4 << 20  # one packed baseline that comes back from elsewhere
 GATE_MARKETS: Final = 100_000  # markets that the gate for strategies remembers
 GATE_INSTRUMENTS: Final = 8  # instruments that may share one of them: outcomes, and the chain
+ADVICE_BYTES: Final = 16_384  # one answer of the gate over HTTP
+SHADOW_LOG_BYTES: Final = 64 << 20  # a shadow log is rotated beyond this size; one old one is kept
+SHADOW_MARKETS: Final = 10_000  # markets whose last line in a shadow log is remembered
+GATE_MESSAGES: Final = 10_000  # messages of a bus that wait for the gate
+HTTP_REQUESTS: Final = 32  # requests that the HTTP interface answers at once
+HTTP_CONNECTIONS: Final = 128  # ... over so many connections
+HTTP_BODY_BYTES: Final = 4_096  # of one of its requests
+HTTP_HEADER_BYTES: Final = 4_096  # of one line or field of one of its requests
 
 assert BATCH_INPUTS < INBOX_INPUTS
 assert COMMIT_S < FRAME_S <= TIMER_S
