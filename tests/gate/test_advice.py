@@ -88,6 +88,14 @@ def test_an_incident_that_goes_on_keeps_widening() -> None:
     assert advice.evidence == "a1"
 
 
+def test_another_thing_that_goes_on_does_not_keep_it_widened() -> None:
+    advisor = live()
+    advisor.fold([alert(1)], at(1))
+    advisor.fold([Suppressed(str(Reason.ALREADY_SHOWN), YES, "book", at(50), 5.0)], at(50))
+    advisor.fold([report(100)], at(100))
+    assert advisor.check(YES, at(100)).action == "allow"
+
+
 def test_what_goes_on_without_having_mattered_marks_nothing() -> None:
     """An open incident of severity info never widened, so its continuation does not either."""
     advisor = live()
@@ -163,7 +171,7 @@ def test_data_are_stale_from_when_it_is_said_until_it_is_said(
 
 def test_one_of_several_services_down_is_not_the_source_down() -> None:
     advisor = live()
-    advisor.fold([fault("link_down", 1, "polymarket:", stream="data")], at(1))
+    advisor.fold([Fault("link_down", "polymarket", "", at(1), stream="data")], at(1))
     assert advisor.check(YES, at(1)).action == "allow"
 
 

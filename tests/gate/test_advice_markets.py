@@ -21,6 +21,10 @@ def test_the_chain_does_not_make_a_book_current() -> None:
     advisor = live()
     advisor.heard(f"polygon:{CONDITION}", at(100))
     assert advisor.check(YES, at(100)).reason == Reason.STALE_DATA
+    early = Advisor(mode="general_live")
+    early.heard(f"polygon:{CONDITION}", at(100))
+    early.fold([fault("listed", detail="rain · Yes")], at(100))
+    assert early.check("rain", at(100)).reason == Reason.STALE_DATA
     alone = Advisor(mode="general_live")
     alone.heard(f"polygon:{CONDITION}", T0)
     assert alone.check(CONDITION, T0).reason == Reason.UNKNOWN_MARKET

@@ -67,6 +67,8 @@ def test_a_clock_that_is_ahead_does_not_make_data_younger_than_now() -> None:
     advisor.fold([report(500)], T0)
     assert advisor.check(YES, T0).data_age_s == 0.0
     assert advisor.check(YES, at(61)).reason == Reason.SERVICE_SILENT
+    advisor.heard(BTC, at(61))
+    assert advisor.check(YES, at(61)).reason == Reason.STALE_DATA
 
 
 def test_standing_names_what_is_not_simply_allowed() -> None:
