@@ -23,6 +23,7 @@ SETS: Final[dict[str, str]] = {
     "quiet": "calm market data, where nothing should fire",
     "synthetic": "made-up tapes of known law: calibration and power (DIR may be -)",
     "peers": "the rules of others on made-up tapes, pumps and bitfinex",
+    "soak": "days of made-up prediction markets with planted spikes (DIR is -)",
 }
 
 
@@ -42,7 +43,7 @@ def evaluate(
 ) -> None:
     """Run the detectors over a set of data, write the alerts of every file, print the score.
 
-    SET is one of pumps, bitfinex, books, wallets, usde, nab, quiet, synthetic, peers. One
+    SET is one of pumps, bitfinex, books, wallets, usde, nab, quiet, synthetic, peers, soak. One
     configuration is used for everything: the defaults, with what --set changes.
     """
     from tapewatch.app.config import set_option  # noqa: PLC0415  --help stays quick
@@ -50,7 +51,7 @@ def evaluate(
     if name not in SETS:
         raise ConfigError(f'unknown set "{clean(name, 40)}"{did_you_mean(name, SETS)}', "SET")
     data = pathlib.Path(folder)
-    if not data.is_dir() and not (name == "synthetic" and folder == "-"):
+    if not data.is_dir() and not (name in ("synthetic", "soak") and folder == "-"):
         raise ConfigError(f"{clean(folder)} is no folder", "DIR")
     work = importlib.import_module(f"tapewatch.app.evaluate.{name}")
     score = work.evaluate(data, pathlib.Path(out), [set_option(text) for text in changes])
