@@ -180,7 +180,8 @@ def _plant(
     number, one = who
     every = int(plan.every_h * 3600 / CYCLE_S)
     shifted = cycle - number * every // max(1, plan.markets)
-    if shifted % every or cycle <= CYCLES + every // plan.markets + 60:
+    last = int(plan.days * _DAY_S) // CYCLE_S - 2 * LATE_CYCLES  # later nobody could answer
+    if shifted % every or not CYCLES + every // plan.markets + 60 < cycle < last:
         return
     at_ns = START_NS + cycle * CYCLE_S * NS_PER_S
     if shifted // every % 2:
