@@ -24,7 +24,7 @@ from tapewatch.io.tape_records import AlertRecord, alert_record
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.model.errors import ReplayMismatch
 from tapewatch.model.inputs import Command, Frame, Input, Timer
-from tapewatch.model.outputs import Alert, Output, Report, Resolved
+from tapewatch.model.outputs import Alert, Fault, Output, Report, Resolved
 from tapewatch.model.time import NS_PER_S
 from tapewatch.simulate.kraken import KrakenConfig
 from tapewatch.simulate.scenario import Anomaly, MarketConfig, Scenario
@@ -151,6 +151,9 @@ def test_while_killed_no_alert_report_or_resolution_leaves(
     assert not any(isinstance(out, Alert | Report | Resolved) for out in outputs)
     assert any(out for out in outputs)  # detection went on
     released = engine.step(Command(engine.now, "operator", "kill", "off"))
+    told = released.pop(0)
+    assert isinstance(told, Fault)
+    assert told.kind == "killswitch_off"
     assert all(isinstance(out, Alert) for out in released)
 
 

@@ -40,7 +40,11 @@ any_input = st.one_of(
     st.builds(Link, times, names, st.sampled_from(["up", "down"]), names),
     st.builds(Timer, times),
     st.builds(
-        Command, times, names, st.sampled_from(["kill", "reset_baseline", "unrecorded"]), names
+        Command,
+        times,
+        names,
+        st.sampled_from(["kill", "reset_baseline", "baseline", "unrecorded"]),
+        names,
     ),
 )
 HEADER = line(header({}, "0", 1, 1, bytes(32)))

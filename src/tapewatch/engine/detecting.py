@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tapewatch.detect.base import Detector
 from tapewatch.model import limits
+from tapewatch.model.errors import DecodeError
 from tapewatch.model.events import Event, Status
 from tapewatch.model.inputs import Link, Timer
 from tapewatch.model.outputs import Fault, Observation, Output
@@ -93,6 +94,21 @@ class Keyed:
         self.states.update(states)  # in place: the engine's routes hold these two
         self.last_used.update(last_used)
         for key, state in () if self.queued is None else states.items():
+            self.schedule(key, state)
+
+    def adopt(self, key: str, data: bytes, now: int, seq: int) -> None:
+        """Begin `key` with memory that was kept elsewhere. Raises `DecodeError`: nothing is adopted
+        that cannot be read, nor in place of what was measured here, nor by evicting others."""
+        restore = getattr(self.detector, "restore", None)
+        if restore is None:
+            raise DecodeError(f"{self.detector.name} keeps no baselines elsewhere")
+        if key in self.states or key in self.broken:
+            raise DecodeError("it is being measured already")
+        if len(self.states) >= limits.KEYS_PER_DETECTOR:
+            raise DecodeError("there is no room for another key")
+        state = restore(key, data, now)
+        self.states[key], self.last_used[key] = state, seq
+        if self.queued is not None:
             self.schedule(key, state)
 
     def quarantine(self, key: str, event: Event, error: Exception) -> Fault:

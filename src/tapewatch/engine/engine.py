@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from zlib import crc32
 
+from msgspec import MsgspecError
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from tapewatch.detect.base import Detector
@@ -44,7 +46,7 @@ from tapewatch.gate.gate import (
 from tapewatch.model import limits
 from tapewatch.model.errors import DecodeError
 from tapewatch.model.events import Bar, Book, Event, Quote, Sample, Status, Trade
-from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
+from tapewatch.model.inputs import Baseline, Command, Frame, Input, Link, Timer
 from tapewatch.model.instrument import group_of
 from tapewatch.model.outputs import Fault, Observation, Output
 from tapewatch.model.text import clean
@@ -57,6 +59,8 @@ Route = tuple[
     tuple[Keyed, str, dict[str, Any], dict[str, int], Callable[..., Any], dict[str, int] | None],
     ...,
 ]
+_SWITCH: Final = "killswitch"  # the source of what is said about it
+_baseline: Final = Decoder(Baseline).decode
 _MARKET: Final = (Trade, Quote, Book, Bar)
 _COUNTED: Final = (*_MARKET, Status)
 
@@ -195,7 +199,11 @@ class Engine:
     def _command(self, command: Command, outputs: list[Output]) -> list[Event]:
         match command.op:
             case "kill":
-                outputs.extend(on_kill(self.gate_state, command.argument, self.now))
+                word, _, why = command.argument.partition(": ")
+                outputs.extend(self._switched(command.actor, word, why))
+                outputs.extend(on_kill(self.gate_state, word, self.now))
+            case "baseline":
+                outputs.extend(self._adopt(command))
             case "reset_baseline":
                 sampling.forget(self.sampler, command.argument)
                 for keyed in self.detectors.values():
@@ -206,6 +214,30 @@ class Engine:
                     detail = "frames are not recorded from here on"
                 return [self._status(command.actor, "unrecorded", detail)]
         return []
+
+    def _switched(self, actor: str, word: str, why: str) -> Iterable[Fault]:
+        """The kill switch is on, off or unreadable: told in any case, once, with who and why."""
+        if word != self.gate_state.kill and self._owns_key(f"{_SWITCH}:*"):
+            kind = f"killswitch_{word if word in ('on', 'off') else 'unreadable'}"
+            yield Fault(kind, _SWITCH, "", self.now, f"{actor}: {why}" if why else actor)
+
+    def _adopt(self, command: Command) -> Iterable[Fault]:
+        """Begin with a baseline from elsewhere, or say why not."""
+        instrument = ""
+        try:
+            found = _baseline(command.argument)
+            instrument = found.instrument
+            if self._sharded and not self._owns_key(instrument):
+                return
+            self._keyed(found.detector).adopt(instrument, found.packed, self.now, self.seq)
+        except (MsgspecError, RecursionError, DecodeError) as error:
+            detail = clean(str(error))
+            yield Fault("baseline_refused", command.actor, clean(instrument), self.now, detail)
+
+    def _keyed(self, name: str) -> Keyed:
+        if name not in self.detectors:
+            raise DecodeError("its detector does not run")
+        return self.detectors[name]
 
     def _observe(self, event: Event, outputs: list[Output]) -> None:
         kind = type(event)

@@ -92,7 +92,7 @@ class CommandRecord(Struct, frozen=True, gc=False, tag="command", tag_field="k")
     n: int
     t: int
     s: str
-    o: Literal["kill", "reset_baseline", "unrecorded"]
+    o: Literal["kill", "reset_baseline", "baseline", "unrecorded"]
     v: str
 
 

@@ -52,15 +52,24 @@ class Command(Struct, frozen=True, gc=False, tag="command"):
 
     | op | argument |
     |---|---|
-    | `kill` | `on`, `off` or `unknown` (the switch cannot be read) |
+    | `kill` | `on`, `off` or `unknown` (the switch cannot be read), and `: why` where it is known |
     | `reset_baseline` | instrument id |
+    | `baseline` | a `Baseline` as JSON: memory that was kept elsewhere |
     | `unrecorded` | `begin`: frames are not recorded from here on; `n`: so many were not |
     """
 
     ts_recv: int
     actor: str
-    op: Literal["kill", "reset_baseline", "unrecorded"]
+    op: Literal["kill", "reset_baseline", "baseline", "unrecorded"]
     argument: str = ""
+
+
+class Baseline(Struct, frozen=True, gc=False):
+    """What a detector is to begin with on one instrument; `packed` is the detector's own form."""
+
+    detector: str
+    instrument: str
+    packed: bytes
 
 
 Input = Frame | Link | Timer | Command

@@ -174,7 +174,8 @@ class Suppressed(Struct, frozen=True, gc=False, tag="suppressed"):
 
 class Fault(Struct, frozen=True, gc=False, tag="fault"):
     """Something is wrong (or right again) with the data or with us; `kind` is a StatusKind or
-    `link_up`, `link_down`, `detector_error`, `keys_evicted`. `ask` is for the edge."""
+    `link_up`, `link_down`, `detector_error`, `keys_evicted`, `baseline_refused`, `killswitch_on`,
+    `killswitch_off`, `killswitch_unreadable`. `ask` is for the edge."""
 
     kind: str
     source: str
