@@ -99,9 +99,10 @@ def found(session: pathlib.Path) -> tuple[set[str], Counter[str]]:
     """Alert ids in the outbox (a primary key: once each), and how often each is on the tape."""
     with sqlite3.connect(session / "alerts.sqlite") as store:
         stored = {row[0] for row in store.execute("SELECT id FROM alerts")}
-        owed = {
-            row[0] for row in store.execute("SELECT alert_id FROM outbox WHERE sink='terminal'")
-        }
+        rows = store.execute(
+            "SELECT id FROM outputs JOIN outbox USING(seq) WHERE sink = 'terminal'"
+        )
+        owed = {row[0] for row in rows}
     store.close()
     assert owed == stored
     lines = (json.loads(line) for _, line in TapeReader(session / "tape").alerts())
