@@ -57,9 +57,9 @@ def cycle(detector: ZScore, state: ZScoreState, at: int, mid: float) -> Observat
 
 def test_a_window_of_an_hour_comes_back_whole() -> None:
     state, at = lived()
-    found = saved(S2, state)
-    assert len(found.packed) < 3_500  # "~3 KB per tracked market"
-    back = S2.restore(ID, found.packed, at)
+    found = S2.packed(state)
+    assert len(found) < 3_000  # "~3 KB per tracked market"
+    back = S2.restore(ID, found, at)
     for name in ("prices", "volumes"):
         one, two = getattr(state, name), getattr(back, name)
         assert two.times == one.times[one.head :]
@@ -94,6 +94,7 @@ def test_looking_changes_nothing() -> None:
     expire(state.prices, outlier_ns + 1)
     before = msgspec.msgpack.encode(state)
     found = saved(S2, state)
+    S2.packed(state)
     assert msgspec.msgpack.encode(state) == before
     assert found.std_price == pytest.approx(spread(state.prices, 0)[2], rel=1e-9)
     assert msgspec.msgpack.encode(state) != before  # so `spread` would have changed it
@@ -102,7 +103,7 @@ def test_looking_changes_nothing() -> None:
 def test_a_longer_window_is_thinned_evenly_and_stays_ready() -> None:
     detector = ZScore(min_samples=200)
     state, at = lived(detector, 3_000)
-    back = detector.restore(ID, saved(detector, state).packed, at)
+    back = detector.restore(ID, detector.packed(state), at)
     assert count(back.prices) == max(KEPT, detector.min_samples)
     assert back.prices.times[0] == state.prices.times[state.prices.head]
     assert back.prices.times[-1] == state.prices.times[-1]
@@ -114,7 +115,7 @@ def test_a_longer_window_is_thinned_evenly_and_stays_ready() -> None:
 
 def test_volume_is_not_judged_over_a_hole() -> None:
     state, at = lived()
-    data = saved(S2, state).packed
+    data = S2.packed(state)
     here, away = S2.restore(ID, data, at + 20 * NS_PER_S), S2.restore(ID, data, at + 90 * NS_PER_S)
     at += 120 * NS_PER_S
     assert {part.name for part in cycle(S2, here, at, 0.62).contributions} == {"price", "volume"}
@@ -129,7 +130,7 @@ def test_volume_is_not_judged_over_a_hole() -> None:
 
 def test_an_old_baseline_comes_back_empty_of_what_has_left_the_window() -> None:
     state, at = lived()
-    back = S2.restore(ID, saved(S2, state).packed, at + 2 * 3_600 * NS_PER_S)
+    back = S2.restore(ID, S2.packed(state), at + 2 * 3_600 * NS_PER_S)
     seen = cycle(S2, back, at + 2 * 3_600 * NS_PER_S, 0.62)
     assert (seen.ready, seen.baseline_count) == (False, 0)
 
@@ -137,7 +138,7 @@ def test_an_old_baseline_comes_back_empty_of_what_has_left_the_window() -> None:
 def forged(**changes: Any) -> bytes:
     """A checkpoint with fields replaced, by position."""
     state, _ = lived()
-    fields = msgspec.msgpack.decode(saved(S2, state).packed)
+    fields = msgspec.msgpack.decode(S2.packed(state))
     for name, value in changes.items():
         fields[int(name[1:])] = value
     return msgspec.msgpack.encode(fields)
@@ -161,7 +162,7 @@ def forged(**changes: Any) -> bytes:
         forged(_6=[[400, 1.0]]),
         forged(_6=[[1, 1.0]] * 61),
         forged(_7=b"\x00\x00"),
-        forged(_7=b""),
+        forged(_9=b"\x00" * 4),
         forged(_8=b"\xff" * 960),
         forged(_8="text"),
         forged(_9=b"\x00" * 480, _7=bytes(range(240)) * 2),
@@ -177,7 +178,7 @@ def test_what_others_wrote_is_refused(data: bytes) -> None:
 @given(st.data())
 def test_damage_is_refused_or_harmless(data: st.DataObject) -> None:
     state, at = lived()
-    raw = bytearray(saved(S2, state).packed)
+    raw = bytearray(S2.packed(state))
     for _ in range(data.draw(st.integers(1, 8))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -188,3 +189,26 @@ def test_damage_is_refused_or_harmless(data: st.DataObject) -> None:
         seen = cycle(S2, back, at + 30 * (number + 1) * NS_PER_S, 0.62)
         assert math.isfinite(seen.score)
     assert len(back.prices.times) <= len(raw)
+
+
+def test_cycles_that_were_missed_stay_missed() -> None:
+    state, at = lived(cycles=50)
+    at = run(S2, state, 50, at + 300 * NS_PER_S, 5)
+    back = S2.restore(ID, S2.packed(state), at)
+    assert back.prices.times == state.prices.times[state.prices.head :]
+    assert back.volumes.times == back.prices.times
+
+
+def test_a_busy_volume_window_comes_back_in_parts() -> None:
+    detector = ZScore()
+    state, at = lived(detector, 400)
+    second = at // NS_PER_S
+    for number in range(300):
+        ts = (second - number) * NS_PER_S
+        detector.update(state, Trade(ID, ts, at, 1.0, 1.0 + number, "buy"))
+    back = detector.restore(ID, detector.packed(state), at)
+    assert math.fsum(back.seconds) == pytest.approx(math.fsum(state.seconds))
+    for later in range(0, 300, 5):  # never forgotten early, and not later than a part
+        left = math.fsum(state.seconds[(second - age) % 300] for age in range(300 - later))
+        kept = math.fsum(back.seconds[(second - age) % 300] for age in range(300 - later))
+        assert kept == pytest.approx(left)

@@ -40,8 +40,8 @@ def lived() -> tuple[Engine, Command]:
     one = engine()
     run(one, trading(120))
     keyed = one.detectors["zscore"]
-    found = keyed.detector.checkpoint(keyed.states[MARKET])  # type: ignore[attr-defined]
-    given = Baseline("zscore", MARKET, found.packed)
+    packed = keyed.detector.packed(keyed.states[MARKET])  # type: ignore[attr-defined]
+    given = Baseline("zscore", MARKET, packed)
     return one, Command(one.now, "redis", "baseline", msgspec.json.encode(given).decode())
 
 

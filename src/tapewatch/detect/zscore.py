@@ -14,7 +14,13 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
-from tapewatch.detect.zscore_state import Checkpoint, ZScoreState, packed, unpacked
+from tapewatch.detect.zscore_state import (
+    Checkpoint,
+    ZScoreState,
+    checkpoint,
+    packed,
+    unpacked,
+)
 from tapewatch.kernels.moments import SAMPLE_MAX, Z_MAX, z_score
 from tapewatch.kernels.windows import Window, count, expire, push, spread
 from tapewatch.model import limits
@@ -170,11 +176,14 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def checkpoint(self, state: ZScoreState, /) -> Checkpoint | None:
         """The baseline of a state for keeping elsewhere; None before it has samples. Changes
         nothing."""
-        cycle_ns = int(self.cycle_s * NS_PER_S)
-        return packed(state, cycle_ns, self.min_samples, self.ddof)
+        return checkpoint(state, self.ddof)
+
+    def packed(self, state: ZScoreState, /) -> bytes:
+        """The memory of a state that has a checkpoint, for `restore`. Changes nothing."""
+        return packed(state, int(self.cycle_s * NS_PER_S), self.min_samples)
 
     def restore(self, key: str, data: bytes, now: int, /) -> ZScoreState:
-        """The state of `key` at `now` (ns), from the `packed` of a checkpoint. Raises
+        """The state of `key` at `now` (ns), from what `packed` gave. Raises
         `DecodeError`."""
         return unpacked(key, data, self.volume_window_s, now)
 

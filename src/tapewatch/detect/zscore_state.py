@@ -47,8 +47,8 @@ class ZScoreState(Struct):
 
 
 class Checkpoint(Struct, frozen=True, gc=False):
-    """A baseline for others: what bot 4.15 stores, and `packed`, from which `unpacked` makes the
-    state again. Price in quote units, volume in quote units per volume window."""
+    """What bot 4.15 stores of a baseline. Price in quote units, volume in quote units per
+    volume window, time in ns."""
 
     mean_price: float
     std_price: float
@@ -56,13 +56,12 @@ class Checkpoint(Struct, frozen=True, gc=False):
     std_volume: float
     samples: int
     updated_ns: int
-    packed: bytes
 
 
 class _Packed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """`age_*`: ns of a sample before `newest_ns`, uint64; values are float64; all little-endian.
-    `volume_ages` is empty where both windows have the same times. `parts`: seconds before `second`,
-    and the notional since the part before."""
+    """Ages are how many `unit_ns` a sample lies before `newest_ns`, uint32; none are told where
+    there is a sample every unit. Values are float64; all little-endian. `parts`: seconds before
+    `second`, and the notional then."""
 
     format: int
     newest_ns: Annotated[int, Meta(ge=TS_MIN_NS, le=TS_MAX_NS)]
@@ -81,33 +80,34 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Packed).decode
 
 
-def packed(state: ZScoreState, unit_ns: int, min_samples: int, ddof: int) -> Checkpoint | None:
-    """The baseline of `state` as it stands; None before its first sample. `unit_ns` divides the
-    times of all samples: the length of a cycle."""
+def checkpoint(state: ZScoreState, ddof: int) -> Checkpoint | None:
+    """The baseline of `state` as it stands, not packed; None before it has a spread."""
     samples = count(state.prices)
     if samples <= ddof:
         return None
-    newest_ns = state.prices.times[-1]
-    keep = max(KEPT, min_samples)
-    price_ages, prices = _window(state.prices, newest_ns, unit_ns, keep)
-    volume_ages, volumes = _window(state.volumes, newest_ns, unit_ns, keep)
     mean_price, std_price = _moments(state.prices, ddof)
     mean_volume, std_volume = _moments(state.volumes, ddof)
-    data = _Packed(
-        FORMAT,
-        newest_ns,
-        unit_ns,
-        len(state.seconds),
-        state.tick,
-        state.second,
-        _parts(state),
-        price_ages,
-        prices,
-        b"" if volume_ages == price_ages else volume_ages,
-        volumes,
-    )
-    return Checkpoint(
-        mean_price, std_price, mean_volume, std_volume, samples, newest_ns, _encode(data)
+    newest_ns = state.prices.times[-1]
+    return Checkpoint(mean_price, std_price, mean_volume, std_volume, samples, newest_ns)
+
+
+def packed(state: ZScoreState, unit_ns: int, min_samples: int) -> bytes:
+    """The memory of `state`, which has samples, for `unpacked`. `unit_ns` divides the times of all
+    samples: the length of a cycle."""
+    newest_ns = state.prices.times[-1]
+    keep = max(KEPT, min_samples)
+    return _encode(
+        _Packed(
+            FORMAT,
+            newest_ns,
+            unit_ns,
+            len(state.seconds),
+            state.tick,
+            state.second,
+            _parts(state),
+            *_window(state.prices, newest_ns, unit_ns, keep),
+            *_window(state.volumes, newest_ns, unit_ns, keep),
+        )
     )
 
 
@@ -133,7 +133,7 @@ def unpacked(key: str, data: bytes, volume_window_s: int, now: int) -> ZScoreSta
     state = ZScoreState(key, key.partition(":")[0], [0.0] * volume_window_s)
     state.tick, state.cycle_ns, state.second = found.tick, found.newest_ns, found.second
     _fill(state.prices, found, found.price_ages, found.prices)
-    _fill(state.volumes, found, found.volume_ages or found.price_ages, found.volumes)
+    _fill(state.volumes, found, found.volume_ages, found.volumes)
     for age_s, notional in found.parts:
         if age_s >= volume_window_s:
             raise DecodeError("it counts volume from before its window")
@@ -153,16 +153,19 @@ def _window(window: Window, newest_ns: int, unit_ns: int, keep: int) -> tuple[by
         times, values = [times[at] for at in picked], [values[at] for at in picked]
     elif head:
         times, values = times[head:], values[head:]
-    ages = [(newest_ns - at) // unit_ns for at in times]
-    return pack(f"<{len(ages)}I", *ages), pack(f"<{len(values)}d", *values)
+    ages = b""
+    if values and (times[-1] != newest_ns or newest_ns - times[0] != (len(times) - 1) * unit_ns):
+        ages = pack(f"<{len(times)}I", *[(newest_ns - at) // unit_ns for at in times])
+    return ages, pack(f"<{len(values)}d", *values)
 
 
 def _fill(window: Window, found: _Packed, ages: bytes, values: bytes) -> None:
     size = len(values) // 8
-    if len(ages) != size * 4 or len(values) != size * 8:
+    if len(values) != size * 8 or len(ages) not in (0, size * 4):
         raise DecodeError("its samples are cut off")
+    units = unpack(f"<{size}I", ages) if ages else range(size - 1, -1, -1)
     last = TS_MIN_NS
-    for age, value in zip(unpack(f"<{size}I", ages), unpack(f"<{size}d", values), strict=True):
+    for age, value in zip(units, unpack(f"<{size}d", values), strict=True):
         at = found.newest_ns - age * found.unit_ns
         if at < last or not (isfinite(value) and 0.0 <= value <= SAMPLE_MAX):
             raise DecodeError("its samples are out of order or no amounts")
@@ -171,15 +174,18 @@ def _fill(window: Window, found: _Packed, ages: bytes, values: bytes) -> None:
 
 
 def _parts(state: ZScoreState) -> list[tuple[int, float]]:
-    """The volume window without its empty seconds, in parts of equal length: notional is kept to
-    the end of its part, a sixtieth of the window, longer than it was."""
-    size, second = len(state.seconds), state.second
+    """The volume window without its empty seconds. Where there are more than `VOLUME_PARTS` others,
+    in parts of equal length: notional is then kept to the end of its part, longer than it was."""
+    seconds, size, second = state.seconds, len(state.seconds), state.second
+    full = [(second - at) % size for at, notional in enumerate(seconds) if notional]
+    if len(full) <= VOLUME_PARTS:
+        return [(age, min(seconds[(second - age) % size], SAMPLE_MAX)) for age in full]
     length = ceil(size / VOLUME_PARTS)
-    if not any(state.seconds):
-        return []
-    ages = state.seconds[second % size :: -1] + state.seconds[: second % size : -1]
-    sums = ((age, sum(ages[age : age + length])) for age in range(0, size, length))
-    return [(age, min(notional, SAMPLE_MAX)) for age, notional in sums if notional > 0.0]
+    sums: dict[int, float] = {}
+    for age in full:
+        part = age - age % length
+        sums[part] = min(sums.get(part, 0.0) + seconds[(second - age) % size], SAMPLE_MAX)
+    return list(sums.items())
 
 
 def _moments(window: Window, ddof: int) -> tuple[float, float]:
