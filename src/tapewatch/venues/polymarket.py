@@ -21,7 +21,9 @@ from tapewatch.model.inputs import Frame, Link
 from tapewatch.model.limits import FRAME_BYTES, POLYMARKET_MARKETS
 from tapewatch.model.outputs import Fault
 from tapewatch.model.text import clean
+from tapewatch.venues import polymarket_refresh as catalogue
 from tapewatch.venues import polymarket_rest as rest
+from tapewatch.venues import polymarket_trades as rows
 from tapewatch.venues import polymarket_watch as watch
 from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.polymarket_markets import CONDITION_ID, TOKEN_ID, Market, instrument_of
@@ -31,6 +33,7 @@ from tapewatch.venues.polymarket_ws import decode_ws
 
 FRAME_IDS: Final = 100  # ids of one message; a larger one makes the venue hang up (protocols 2.4)
 WINDOW_S: Final = 10.0  # of the venue's rate limits
+TRADES_SHARE: Final = 0.8  # of the Data API's budget; the rest is for the pages before the newest
 
 Seconds = Annotated[float, Meta(ge=1.0, le=86_400.0)]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
@@ -145,15 +148,25 @@ class Polymarket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return rest.fetch_books(self.clob_url, assets, f"market={condition}")
 
     def polls(self, state: PolymarketState, /) -> tuple[Poll, ...]:
-        """Books of all markets that trade, and more often of those that no socket brings."""
+        """Books of all markets that trade, and more often of those that no socket brings; what the
+        catalogue says of all, and their trades."""
         live = [state.tokens[2 * bet.at] for bet in state.bets if not bet.halt]
+        others = [catalogue.poll(state, self.gamma_url, self.refresh_s)]
+        if self.trades != "off":
+            others += rows.polls(self._desk(self.trades), state)
         if self.mode == "poll":
-            return (Poll("books", self.poll_s, self._batches(live, "batch"), self.lead_s),)
+            return (Poll("books", self.poll_s, self._batches(live, "batch"), self.lead_s), *others)
         polls = [Poll("books", self.probe_s, self._batches(live, "batch"))]
         needy = watch.needy(state)
         if needy:
             polls.append(Poll("takeover", self.takeover_s, self._batches(needy, "takeover")))
-        return tuple(polls)
+        return (*polls, *others)
+
+    def _desk(self, generation: Literal["v2", "v1"]) -> rows.Desk:
+        streamed = self.mode == "stream"
+        every_s = self.refresh_s if streamed else self.poll_s
+        per_s = TRADES_SHARE * self.data_per_10s / WINDOW_S
+        return rows.Desk(self.data_url, generation, streamed, every_s, per_s)
 
     def _batches(self, tokens: Sequence[Token], label: str) -> tuple[Fetch, ...]:
         assets = [token.asset for token in tokens]
@@ -190,6 +203,10 @@ class Polymarket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             rest.decode_books(reading, data, polled=self.mode == "poll")
         elif name == rest.MIDPOINT:
             rest.decode_midpoint(reading, query.removeprefix("token_id="), data)
+        elif name in catalogue.PATHS:
+            catalogue.hear(reading, data)
+        elif name in rows.PATHS:
+            rows.hear(self._desk("v1" if name == rows.V1 else "v2"), reading, query, data)
         else:
             reading.say("unknown", "", f"answer to {path}", channel="rest")
 

@@ -4,10 +4,11 @@ A resolution is often not told over the socket, so this is how it becomes known;
 prices, another end, and new markets of an event that is watched as a whole.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from tapewatch.venues import polymarket_news as news
-from tapewatch.venues.base import Poll
+from tapewatch.venues.base import Fetch, Poll
 from tapewatch.venues.polymarket_gamma import (
     EVENTS,
     MARKETS,
@@ -25,8 +26,15 @@ _PER_S: Final = 2.0  # requests: an answer has 250 kB, and all of it goes on the
 def poll(state: PolymarketState, gamma_url: str, refresh_s: float) -> Poll:
     """The requests, every `refresh_s`, or more slowly if they are many."""
     conditions = [bet.market.condition for bet in state.bets if not bet.halt.startswith("resolved")]
-    requests = (*ask_markets(gamma_url, conditions), *ask_events(gamma_url, state.events))
+    requests = _requests(gamma_url, tuple(conditions), state.events)
     return Poll("catalogue", max(refresh_s, len(requests) / _PER_S), requests)
+
+
+@lru_cache(maxsize=2)  # asked for several times a second, and the same until a market is decided
+def _requests(
+    gamma_url: str, conditions: tuple[str, ...], events: tuple[str, ...]
+) -> tuple[Fetch, ...]:
+    return (*ask_markets(gamma_url, conditions), *ask_events(gamma_url, events))
 
 
 def hear(reading: Reading, data: bytes) -> None:

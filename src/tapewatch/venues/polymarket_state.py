@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from tapewatch.model.events import Ask, Event, Status, StatusKind
 from tapewatch.model.text import clean
 from tapewatch.venues.polymarket_books import SCALE, Facts, TokenBook
+from tapewatch.venues.polymarket_data import Sweep
 from tapewatch.venues.polymarket_markets import Market, instrument_of
 
 SOURCE: Final = "polymarket"
@@ -145,6 +146,7 @@ class PolymarketState(Struct):
     events: tuple[str, ...] = ()  # slugs of events whose new markets are watched, too
     started_ns: int = 0
     answered_ns: int = 0  # when the Data API last did
+    sweeps: dict[str, Sweep] = field(default_factory=dict)  # of its trades, by number of the batch
     halted: str = ""  # why the whole venue does not trade
     down: dict[str, str] = field(default_factory=dict)  # HTTP services that fail, and why
 
