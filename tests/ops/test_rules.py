@@ -107,3 +107,30 @@ def test_every_name_in_the_rules_is_one_of_ours(name: str) -> None:
     known = set(OURS) | (set(POLYTRADERS) if "polytraders" in name else set())
     assert used
     assert not used - known
+
+
+@pytest.mark.parametrize("path", [*OURS_TESTED, *THEIRS_TESTED], ids=lambda path: path.stem)
+def test_the_cases_are_made_of_series_that_we_export(path: pathlib.Path) -> None:
+    """With labels that do not exist a rule can pass every test and never fire."""
+    known = OURS | POLYTRADERS
+    for name, inside in re.findall(r"- series: '(\w+)\{(.*)\}'", path.read_text()):
+        labels = set(re.findall(r'(\w+)="', inside)) - {"job", "instance"}
+        assert name in {"up", "process_start_time_seconds"} or labels == set(known[name].labels)
+
+
+@pytest.mark.parametrize("name", ["rules.yml", "rules-polytraders.yml"])
+def test_every_alert_has_a_place_in_the_runbook(name: str) -> None:
+    rules = (RULES / name).read_text()
+    places = re.findall(r"runbook_url: (\S+)", rules)
+    assert len(places) == rules.count("- alert: ")
+    for place in places:
+        page, _, anchor = place.partition("#")
+        headings = re.findall(r"(?m)^#+ (.*)$", (ROOT / page).read_text())
+        assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_the_anchors_that_bot_4_15_promised() -> None:
+    """Links of its users end in these."""
+    rules = (RULES / "rules.yml").read_text()
+    for anchor in ("price-spike", "stale", "high-zscore"):
+        assert f"#runbook-anomalydetector-{anchor}\n" in rules
