@@ -115,22 +115,26 @@ CATALOGUE: Final = (
         1,
     ),
 )
-_BY_NAME: Final = {key: kind for kind in CATALOGUE for key in (kind.code.lower(), kind.name)}
 
 
-def kind_of(fault: Fault) -> FaultKind:
+def kind_of(
+    fault: Fault, catalogue: tuple[FaultKind, ...] = CATALOGUE, venue: str = "kraken"
+) -> FaultKind:
     """The catalogue's entry. Raises `ConfigError` for an unknown name."""
-    kind = _BY_NAME.get(fault.fault.lower())
+    word = fault.fault.lower()
+    kind = next((one for one in catalogue if word in (one.code.lower(), one.name)), None)
     if kind is None:
         raise ConfigError(
-            f'unknown fault "{fault.fault[:40]}"; see tapewatch simulate kraken --list-faults'
+            f'unknown fault "{fault.fault[:40]}"; see tapewatch simulate {venue} --list-faults'
         )
     return kind
 
 
-def complete(fault: Fault) -> Fault:
+def complete(
+    fault: Fault, catalogue: tuple[FaultKind, ...] = CATALOGUE, venue: str = "kraken"
+) -> Fault:
     """`fault` with its number as name and every default filled in. Raises `ConfigError`."""
-    kind = kind_of(fault)
+    kind = kind_of(fault, catalogue, venue)
     for name, value in fault.params.items():
         if name not in kind.params:
             known = ", ".join(kind.params) or "none"
@@ -156,7 +160,7 @@ def _fits(value: Value, like: Value, kind: FaultKind) -> bool:
     return kind.low <= value <= kind.high
 
 
-def parse(text: str) -> Fault:
+def parse(text: str, catalogue: tuple[FaultKind, ...] = CATALOGUE, venue: str = "kraken") -> Fault:
     """`NAME@AT[:FOR][,key=value...]` -> a complete fault. Raises `ConfigError`."""
     head, *pairs = text.split(",")
     name, _, times = head.partition("@")
@@ -175,16 +179,18 @@ def parse(text: str) -> Fault:
         raise ConfigError(
             f'"{text[:60]}" is not a fault; write NAME@AT[:FOR], such as stall@30:10', "--fault"
         ) from error
-    return complete(fault)
+    return complete(fault, catalogue, venue)
 
 
-def load(path: pathlib.Path) -> tuple[Fault, ...]:
+def load(
+    path: pathlib.Path, catalogue: tuple[FaultKind, ...] = CATALOGUE, venue: str = "kraken"
+) -> tuple[Fault, ...]:
     """The faults of a JSON list. Raises `ConfigError`."""
     try:
         faults = msgspec.json.decode(path.read_bytes(), type=tuple[Fault, ...])
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"not a fault script: {error}", path.name) from error
-    return tuple(complete(fault) for fault in faults)
+    return tuple(complete(fault, catalogue, venue) for fault in faults)
 
 
 def _value(text: str) -> Value:

@@ -13,6 +13,7 @@ import click
 from msgspec import json
 from msgspec.structs import replace
 
+from tapewatch.app.cli.simulate_polymarket import polymarket
 from tapewatch.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def simulate() -> None:
 
     Faults on request, and a record of what was planted.
     """
+
+
+simulate.add_command(polymarket)
 
 
 def _list_faults(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  click's order
