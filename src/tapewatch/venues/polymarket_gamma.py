@@ -210,9 +210,10 @@ def _of_event(raw: msgspec.Raw, event: EventRow, now: int) -> Iterator[Found | s
 
 
 def _of_gamma(row: GammaRow, event: EventRow | None, now: int) -> Found | str:
-    """Raises `msgspec.ValidationError` for an event of another shape."""
     if event is None and isinstance(row.events, list) and row.events:
-        event = msgspec.convert({**row.events[0], "markets": []}, EventRow)
+        first = row.events[0]
+        if isinstance(first, dict):
+            event = msgspec.convert({**first, "markets": []}, EventRow)
     outcomes = [clean(one) for one in texts_of(row.outcomes)]
     statuses = texts_of(row.uma_resolution_statuses)
     facts = Facts(
