@@ -1,98 +1,18 @@
-"""The page for Prometheus: what it counts, what it shows of markets, and how far it can grow."""
-
-import asyncio
-from collections.abc import Iterable
+"""The page for Prometheus: what it counts, and what it shows of markets and of the process."""
 
 import pytest
+from metrics_bench import AT, CONDITION, MARKET, Bench
 from msgspec.structs import replace
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from tapewatch.gate.alerts import Candidate
-from tapewatch.gate.gate import Gate, GateState, judge, on_kill
+from tapewatch.gate.gate import Gate, judge, on_kill
 from tapewatch.io.worker import Counters
-from tapewatch.model import limits
-from tapewatch.model.outputs import (
-    Alert,
-    Contribution,
-    DataVerdict,
-    Fault,
-    Observation,
-    Output,
-    Report,
-    Resolved,
-)
+from tapewatch.model.outputs import Alert, DataVerdict, Fault, Observation, Report, Resolved
 from tapewatch.model.reasons import Reason
 from tapewatch.model.time import NS_PER_S
 from tapewatch.sinks import metrics_names as names
-from tapewatch.sinks.metrics import LINKS, Metrics, MetricsSettings
-from tapewatch.sinks.metrics_counts import STRANGERS
+from tapewatch.sinks.metrics import MetricsSettings
 from tapewatch.sinks.metrics_vitals import SinkVitals, Vitals
-
-AT = 1_767_225_600 * NS_PER_S
-CONDITION = "0xf1a2b3" + "0" * 58
-MARKET = f"polymarket:{CONDITION}"
-SERIES = 2_000  # the most that one page may hold, whatever is watched
-
-
-class At:
-    """A clock that shows what it is told."""
-
-    def __init__(self) -> None:
-        self.ns = AT
-
-    def now_ns(self) -> int:
-        return self.ns
-
-
-class Bench:
-    """Metrics behind a gate of their own, on a clock that stands still until it is moved."""
-
-    def __init__(self, settings: MetricsSettings | None = None) -> None:
-        self.clock, self.gate = At(), GateState()
-        self.metrics = Metrics(settings or MetricsSettings(), self.clock, detectors=("zscore",))
-
-    def cycle(self, price: float, volume: float = 0.0, *, market: str = MARKET) -> None:
-        """One cycle of bot 4.15's detector, now, judged by the real gate."""
-        self.see([seen := scored(price, volume, market, self.clock.ns)])
-        item = Candidate(seen, 1, 1, self.clock.ns, simulated=False)
-        self.see(judge(Gate(), self.gate, item))
-
-    def see(self, outputs: Iterable[Output]) -> None:
-        asyncio.run(self.metrics.deliver(tuple(outputs)))
-
-    def wait(self, seconds: float) -> None:
-        self.clock.ns += int(seconds * NS_PER_S)
-
-    def samples(self, name: str = "") -> list[Sample]:
-        text = self.metrics.render()[0].decode()
-        families = text_string_to_metric_families(text)
-        return [s for family in families for s in family.samples if name in ("", s.name)]
-
-    def value(self, name: str, /, **labels: str) -> float | None:
-        """The one sample with these labels; None if there is none."""
-        found = [s.value for s in self.samples(name) if labels.items() <= s.labels.items()]
-        assert len(found) < 2, (name, labels)
-        return found[0] if found else None
-
-
-def scored(price: float, volume: float, market: str, at: int) -> Observation:
-    top = max(abs(price), abs(volume))
-    return Observation(
-        "zscore",
-        market,
-        "price_spike" if abs(price) >= abs(volume) else "volume_spike",
-        at,
-        top,
-        3.0,
-        low_confidence=2.0 <= top < 3.0,
-        severity="page" if top > 5.0 else "warn",
-        contributions=(Contribution("price", price), Contribution("volume", volume)),
-        baseline_count=360,
-        report=True,
-        cycle_ms=at // 1_000_000,
-        interval_s=10.0,
-    )
 
 
 def test_counters_begin_at_zero() -> None:
@@ -338,50 +258,6 @@ def test_one_condition_on_two_venues_is_one_series_of_theirs() -> None:
     assert bench.value(names.THEIR_Z, condition_id=CONDITION, metric="price") == 4.0
     keys = [(s.name, tuple(sorted(s.labels.items()))) for s in bench.samples()]
     assert len(keys) == len(set(keys))
-
-
-def test_the_page_is_small_whatever_is_watched() -> None:
-    """100,000 markets, and a stranger in every label that has room for one."""
-    bench = Bench(MetricsSettings(compat="polytraders", top_k=50))
-    for i in range(limits.KEYS_PER_DETECTOR + 5):
-        bench.metrics.markets.note(f"polymarket:{i:#066x}", AT, 10.0, 0.1 + i % 7, -0.2)
-    for i in range(2 * STRANGERS):
-        plug_in = Observation(f"d{i}", MARKET, f"c{i}", AT, 1.0, 2.0)
-        bench.see([plug_in, Fault(f"k{i}", "s", "", AT)])
-        bench.see([Fault("link_up", f"s{i % (2 * LINKS)}", "", AT)])
-    bench.metrics.vitals = lambda: Vitals(
-        sinks=tuple(SinkVitals(f"sink{i}", Counters(), 0) for i in range(8)),
-        states={f"detector{i}": 1 for i in range(22)},
-    )
-    samples = bench.samples()
-    assert len(samples) < SERIES
-    assert bench.value(names.MARKETS) == limits.KEYS_PER_DETECTOR
-    assert bench.value(names.LEFT_OUT) == limits.KEYS_PER_DETECTOR - 400
-    assert len([s for s in samples if s.name == names.Z_SCORE]) == 2 * 50
-    assert bench.value(names.FAULT, kind=names.OTHER) == STRANGERS
-
-
-def test_a_market_that_calms_down_makes_room() -> None:
-    bench = Bench(MetricsSettings(top_k=1))
-    bench.cycle(9.0, market="polymarket:0xa")
-    bench.cycle(4.0, market="polymarket:0xb")
-    assert [s.labels["market"] for s in bench.samples(names.Z_SCORE)] == ["polymarket:0xa"] * 2
-    for _ in range(13):
-        bench.wait(10)
-        bench.cycle(0.1, market="polymarket:0xa")
-        bench.cycle(4.0, market="polymarket:0xb")
-    assert [s.labels["market"] for s in bench.samples(names.Z_SCORE)] == ["polymarket:0xb"] * 2
-
-
-def test_hostile_names_stay_inside_their_label() -> None:
-    bench = Bench()
-    evil = 'x"} 1\ntapewatch_kill_switch{state="off"} 1\n# \\'
-    bench.metrics.vitals = lambda: Vitals(kill="on", names={MARKET: evil * 9})
-    bench.cycle(1.0)
-    assert bench.value(names.KILL, state="off") == 0.0
-    name = bench.samples(names.Z_SCORE)[0].labels["name"]
-    assert name.startswith('x"} 1·tapewatch')
-    assert len(name) <= 80
 
 
 def test_the_content_type_says_which_format() -> None:
