@@ -26,11 +26,19 @@ STREAMS = (
     "rest:/books?batch=0",
     f"rest:/midpoint?token_id={YES}",
     "rest:/markets/keyset?condition_ids=x",
-    "rest:/v2/trades?condition_id=x",
+    "rest:/events/keyset?slug=x",
+    "rest:/v2/trades?batch=0&page=0",
+    "rest:/v2/trades?batch=0&page=1",
+    "rest:/trades?batch=0&page=0",
+    "rest:/trades?batch=9&page=x",
     "rest:x",
 )
 YES_BOOK, NO_BOOK = WireBook(), WireBook(no=True)
 TOP = {"event_type": "best_bid_ask", "market": CONDITION, "asset_id": YES, "best_bid": "0.4"}
+ROW = {
+    "token_id": YES, "condition_id": CONDITION, "side": "BUY", "price": 0.5, "size": 2,
+    "timestamp": 1763700000, "transaction_hash": "0x1", "proxy_wallet": "0x2",
+}  # fmt: skip
 VALID: list[dict[str, Any]] = [
     YES_BOOK.book(),
     NO_BOOK.rest(),
@@ -44,6 +52,16 @@ VALID: list[dict[str, Any]] = [
         "clob_token_ids": ["1", "2"], "event_message": {"slug": "league"},
     },
     {"mid": "0.5"},
+    {"data": [ROW, ROW], "pagination": {"has_more": True, "next_cursor": "x"}},
+    {
+        "asset": YES, "conditionId": CONDITION, "side": "BUY", "price": 0.5, "size": 2,
+        "timestamp": 1763700000, "transactionHash": "0x1", "proxyWallet": "0x2",
+    },
+    {
+        "conditionId": CONDITION, "slug": "game", "outcomes": '["Yes","No"]', "closed": True,
+        "clobTokenIds": f'["{YES}","5211431"]', "endDate": "2026-05-09 02:07:01+00",
+        "umaResolutionStatus": "disputed", "events": [{"slug": "league"}],
+    },
 ]  # fmt: skip
 WORDS = sorted(
     {YES, CONDITION, "0", "1", "-1", "nan", "1e400", "1_0", "٠.٥", "\x1b[2J", "PONG", "0.5"}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from polymarket_feed import (
+    CONDITION,
     INSTRUMENT,
     MARKET,
     NO,
@@ -21,6 +22,7 @@ from polymarket_feed import (
     statuses,
     tops,
     trade,
+    trades,
 )
 
 from tapewatch.model.events import Event, Quote, Status
@@ -389,6 +391,27 @@ def test_without_the_data_api_only_volume_is_in_doubt() -> None:
     feed.rest(yes.rest())
     assert said(feed.down("data")) == [("incomplete", "")]
     assert said(feed.up("data")) == [("complete", "")]
+
+
+def rows(*times_s: int) -> bytes:
+    """A page of the Data API, newest first."""
+    return json.dumps({"data": [{
+        "token_id": YES, "condition_id": CONDITION, "side": "BUY", "price": 0.5, "size": 2,
+        "timestamp": at, "transaction_hash": f"0x{at}", "proxy_wallet": "0x1",
+    } for at in times_s], "pagination": {"has_more": False}}).encode()  # fmt: skip
+
+
+def test_a_data_api_that_stops_without_a_word_leaves_volume_in_doubt() -> None:  # F39
+    feed, stream = Feed(POLLED), "rest:/v2/trades?batch=0&page=0"
+    feed.wait(1)
+    now_s = feed.now // NS_PER_S
+    feed.raw(rows(now_s - 9), stream)
+    assert len(trades(feed.raw(rows(now_s - 1, now_s - 9), stream))) == 1
+    assert kinds(feed.raw(rows(), stream)) == ["mute"]  # there were some
+    assert said(feed.wait(1)) == [("incomplete", "")]
+    assert not statuses(feed.wait(5))
+    feed.raw(rows(now_s + 3, now_s - 1), stream)
+    assert said(feed.wait(1)) == [("complete", "")]
 
 
 def test_a_polled_market_without_books_is_stale_after_two_and_a_half_polls() -> None:

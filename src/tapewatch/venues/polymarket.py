@@ -219,7 +219,8 @@ class Polymarket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return watch.on_timer(self._plan(), state, now)
 
     def _plan(self) -> Plan:
-        return Plan(self.deadlines, self.mode == "poll", self.poll_s, self.books)
+        desk = None if self.trades == "off" else self._desk(self.trades)
+        return Plan(self.deadlines, self.mode == "poll", self.poll_s, self.books, desk)
 
 
 def _condition(instrument: str) -> str:

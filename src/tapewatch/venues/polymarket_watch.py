@@ -20,6 +20,7 @@ from tapewatch.model.events import Ask, Event, StatusKind
 from tapewatch.model.inputs import Link
 from tapewatch.model.time import NS_PER_S
 from tapewatch.venues import polymarket_levels as levels
+from tapewatch.venues import polymarket_trades as rows
 from tapewatch.venues.polymarket_books import SCALE
 from tapewatch.venues.polymarket_news import introduce
 from tapewatch.venues.polymarket_rest import WAIT_NS
@@ -34,6 +35,7 @@ from tapewatch.venues.polymarket_state import (
     status,
     stream_of,
 )
+from tapewatch.venues.polymarket_trades import Desk
 
 ASKS_PER_TIMER: Final = 5
 HASHES_PER_TIMER: Final = 100  # 15 us each
@@ -63,12 +65,13 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Plan(Struct, frozen=True):
     """What matters of the configuration. `polled`: REST brings the prices, every `poll_s`; else
-    sockets do. `books` asks for `Book` events."""
+    sockets do. `books` asks for `Book` events. `desk`: how trades are asked for, if they are."""
 
     deadlines: Deadlines
     polled: bool
     poll_s: float
     books: bool
+    desk: Desk | None = None
 
 
 def on_link(plan: Plan, state: PolymarketState, link: Link) -> list[Event]:
@@ -146,7 +149,9 @@ def on_timer(plan: Plan, state: PolymarketState, now: int) -> list[Event]:
     """Deadlines that passed."""
     state.started_ns = state.started_ns or now
     reading = Reading(state, now, plan.books, introduce(state, now))
-    if not plan.polled:
+    if plan.polled:
+        reading.events += _incomplete(plan, state, now)  # the Data API may stop without a word
+    else:
         _check_books(reading)
         for stream, socket in state.sockets.items():
             if socket.up:
@@ -192,15 +197,15 @@ def _check_socket(deadlines: Deadlines, reading: Reading, stream: str, socket: S
     tokens = [
         token for token in tokens_of(reading.state, stream) if not reading.state.bet(token).halt
     ]
-    frozen = _frozen(deadlines, reading, tokens, stream)
+    still = _frozen(deadlines, reading, tokens, stream)
     live = len(tokens)
-    if not frozen:
+    if not still:
         return
     silent = now - socket.heard_ns > deadlines.mute_s * NS_PER_S
-    if silent or len(frozen) > max(ASKS_PER_TIMER, SUBSET * live):
-        _mute(reading, stream, socket, len(frozen), live)
+    if silent or len(still) > max(ASKS_PER_TIMER, SUBSET * live):
+        _mute(reading, stream, socket, len(still), live)
         return
-    for token in frozen[:ASKS_PER_TIMER]:
+    for token in still[:ASKS_PER_TIMER]:
         if now - token.asked_ns > PATIENCE_NS:
             token.asked_ns = now
             detail = "REST has a younger book than the socket brought"
@@ -303,6 +308,12 @@ def _incomplete(plan: Plan, state: PolymarketState, now: int) -> Iterator[Event]
     if plan.polled:
         whole = state.down.get("data", "")
         since_ns = state.answered_ns or now
+        for sweep in state.sweeps.values():
+            if sweep.frozen:
+                deaf |= dict.fromkeys(sweep.frozen, "the Data API brings no trades any more")
+                since_ns = min(since_ns, sweep.newest_ns)
+        if plan.desk is not None:
+            deaf |= rows.frozen(plan.desk, state)
     else:
         for stream, socket in state.sockets.items():
             if not socket.up:
