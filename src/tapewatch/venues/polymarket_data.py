@@ -57,7 +57,8 @@ class Sweep(Struct):
     `known`: how often a row was seen, by its key, oldest first. `began`: there was a sweep before.
 
     Of a sweep under way: `rows`, newest first; `page`: the number that is to come, 0: none is
-    under way; `cursor` of it. `frozen`: the service does not move, and that was said.
+    under way; `cursor` of it. `frozen`: instruments of which the service has nothing new although
+    there must be; that was said.
     """
 
     newest_ns: int = 0
@@ -66,7 +67,7 @@ class Sweep(Struct):
     rows: list[Row] = field(default_factory=list)
     page: int = 0
     cursor: str = ""
-    frozen: bool = False
+    frozen: list[str] = field(default_factory=list)
 
 
 class Answer(Struct, frozen=True):

@@ -264,18 +264,15 @@ def _is_frozen(reading: Reading, sweep: Sweep, bets: Sequence[Bet]) -> None:
         about = bets[0].instrument if len(bets) == 1 else ""
         detail = "the Data API has no trades any more" if vanished else "its newest trade is old"
         reading.say("mute", about, detail, channel="data")
-    sweep.frozen = frozen
+    sweep.frozen = [bet.instrument for bet in bets] if frozen else []
 
 
 def frozen(desk: Desk, state: PolymarketState) -> Mapping[str, str]:
-    """Instruments of which no trades come, and why: where no socket brings them, their volume
-    cannot be judged."""
-    return {
-        bet.instrument: "the Data API has stopped to bring trades"
-        for number, sweep in state.sweeps.items()
-        if sweep.frozen and not desk.streamed
-        for bet in _bets(desk, state, int(number))
-    }
+    """Instruments of which no trades come any more, and why: where no socket brings them either,
+    volume cannot be judged."""
+    why = "the Data API brings no trades any more"
+    sweeps = () if desk.streamed else state.sweeps.values()
+    return {instrument: why for sweep in sweeps for instrument in sweep.frozen}
 
 
 def _more(desk: Desk, state: PolymarketState) -> tuple[Fetch, ...]:

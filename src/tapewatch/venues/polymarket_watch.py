@@ -308,10 +308,6 @@ def _incomplete(plan: Plan, state: PolymarketState, now: int) -> Iterator[Event]
     if plan.polled:
         whole = state.down.get("data", "")
         since_ns = state.answered_ns or now
-        for sweep in state.sweeps.values():
-            if sweep.frozen:
-                deaf |= dict.fromkeys(sweep.frozen, "the Data API brings no trades any more")
-                since_ns = min(since_ns, sweep.newest_ns)
         if plan.desk is not None:
             deaf |= rows.frozen(plan.desk, state)
     else:
