@@ -244,13 +244,13 @@ def _append(sweep: Sweep, rows: list[Row], *, by_offset: bool) -> bool:
         if not repeated:
             sweep.rows += rows
         return not repeated
-    for begin in range(max(0, len(sweep.rows) - OVERLAP), -1, -1):
-        shared = sweep.rows[begin:]
+    known = sweep.rows
+    for begin in range(max(0, len(known) - OVERLAP), -1, -1):
+        shared = known[begin : begin + len(rows)]
         if shared == rows[: len(shared)]:
-            sweep.rows += rows[len(shared) :]
-            return len(rows) > len(shared)
-        if sweep.rows[begin:][: len(rows)] == rows:
-            return False  # all of it is known
+            new = rows[len(shared) :]
+            known += new
+            return bool(new) or len(rows) < FULL  # else all of a full page is known
     return not rows
 
 
