@@ -30,6 +30,7 @@ class Rule(Struct, frozen=True):
 RULES: Final[dict[str, Rule]] = {
     "gap": Rule("info", "trade ids jump; the missing trades are being fetched"),
     "gap_lost": Rule("warn", "trades are missing for good: the venue does not have them either"),
+    "withdrawn": Rule("warn", "trades that were told have not happened"),
     "duplicate": Rule("info", "a trade was delivered twice; it counts once"),
     "reordered": Rule("info", "a trade arrived late and fills a hole"),
     "checksum": Rule("warn", "the book does not match the venue's checksum"),

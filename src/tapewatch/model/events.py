@@ -123,6 +123,7 @@ StatusKind = Literal[
     "gap",  # trade ids jump: `first_id`..`last_id` are missing
     "gap_filled",  # ... and were fetched
     "gap_lost",  # ... and the venue does not have them either
+    "withdrawn",  # trades that were told have not happened: a chain took their block back
     "duplicate",  # a trade delivered again outside a snapshot; it was dropped
     "reordered",  # a late trade that fills a hole
     "checksum",  # the book does not match the venue's checksum; it is invalid until a snapshot
