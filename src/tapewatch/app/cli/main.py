@@ -40,6 +40,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "session": ("session:session", "Sessions on this machine: list, show, verify, export."),
     "config": ("config:config", "Settings: init, check, show, schema."),
     "killswitch": ("killswitch:killswitch", "Stop all alerts and reports: on, off, status."),
+    "gate": ("gate:gate", "May a strategy enter a market? check, watch."),
+    "health": ("health:health", "Is a running service well? Green, yellow or red, with reasons."),
     "doctor": ("doctor:doctor", "Check this machine and the way to the venues."),
     "plugins": ("plugins:plugins", "Venues and detectors that are installed."),
     "version": ("version:version", "Version of tapewatch and of what it stands on."),
