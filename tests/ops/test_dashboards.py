@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -58,10 +58,10 @@ class At:
         return self.ns
 
 
-def page() -> str:
+def page(compat: Literal["", "polytraders"] = "polytraders") -> str:
     """Our page with something in every family, names of bot 4.15 included."""
     clock = At()
-    metrics = Metrics(MetricsSettings(compat="polytraders"), clock, detectors=("zscore",))
+    metrics = Metrics(MetricsSettings(compat=compat), clock, detectors=("zscore",))
     metrics.vitals = lambda: Vitals(
         version="1",
         kill="on",
@@ -125,6 +125,13 @@ def run(promtool: str, *words: str) -> str:
     """What it complains about."""
     done = subprocess.run([promtool, *words], capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_the_page_keeps_the_conventions(promtool: str) -> None:
+    """Bot 4.15's own names do not: `_s` is an abbreviated unit."""
+    words = [promtool, "check", "metrics"]
+    done = subprocess.run(words, input=page(compat=""), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def filled(query: str) -> str:

@@ -1,7 +1,7 @@
 """The page for Prometheus: what it counts, and what it shows of markets and of the process."""
 
 import pytest
-from metrics_bench import AT, CONDITION, MARKET, Bench
+from metrics_bench import AT, CONDITION, MARKET, Bench, scored
 from msgspec.structs import replace
 
 from tapewatch.gate.alerts import Candidate
@@ -264,9 +264,8 @@ def test_the_content_type_says_which_format() -> None:
     assert Bench().metrics.render()[1].startswith("text/plain; version=")
 
 
-def test_a_report_without_its_cycle_is_counted_all_the_same() -> None:
-    bench = Bench()
-    report = Report(
+def told(market: str) -> Report:
+    return Report(
         report_id="r",
         trace_id="t",
         bot_id="b",
@@ -274,13 +273,21 @@ def test_a_report_without_its_cycle_is_counted_all_the_same() -> None:
         anomaly_detected=True,
         z_price=4.0,
         z_vol=None,
-        warnings=(),
+        warnings=(str(Reason.ANOMALYDETECTOR_PRICE_SPIKE),),
         emitted_at_ms=0,
-        instrument=MARKET,
+        instrument=market,
         low_confidence=False,
         baseline_sample_count=360,
         poll_cycle_ms=0,
     )
-    bench.see([report])
-    assert bench.value(names.REPORTS, anomaly_detected="true") == 1.0
-    assert bench.value(names.CYCLES) == 0.0
+
+
+def test_a_report_is_counted_with_its_own_cycle_only() -> None:
+    bench = Bench()
+    bench.see([told(MARKET)])  # without one
+    bench.see([scored(9.0, 0.0, "polymarket:0xother", AT), told(MARKET)])  # another market's
+    assert bench.value(names.REPORTS, anomaly_detected="true") == 2.0
+    assert bench.value(names.CYCLES) == bench.value(names.HIGH_Z, metric="price") == 0.0
+    bench.see([scored(9.0, 0.0, MARKET, AT), told(MARKET), told(MARKET)])  # and once
+    assert bench.value(names.CYCLES) == bench.value(names.HIGH_Z, metric="price") == 1.0
+    assert bench.value(names.ANOMALIES, type="price_spike") == 1.0

@@ -21,7 +21,7 @@ def test_the_page_is_small_whatever_is_watched() -> None:
     for i in range(2 * STRANGERS):
         plug_in = Observation(f"d{i}", MARKET, f"c{i}", AT, 1.0, 2.0)
         bench.see([plug_in, Fault(f"k{i}", "s", "", AT)])
-        bench.see([Fault("link_up", f"s{i % (2 * LINKS)}", "", AT)])
+    bench.see([Fault("link_up", f"s{i}", "", AT) for i in range(2 * LINKS)])
     bench.metrics.vitals = lambda: Vitals(
         sinks=tuple(SinkVitals(f"sink{i}", Counters(), 0) for i in range(8)),
         states={f"detector{i}": 1 for i in range(22)},
@@ -32,6 +32,7 @@ def test_the_page_is_small_whatever_is_watched() -> None:
     assert bench.value(names.LEFT_OUT) == limits.KEYS_PER_DETECTOR - 400
     assert len([s for s in samples if s.name == names.Z_SCORE]) == 2 * 50
     assert bench.value(names.FAULT, kind=names.OTHER) == STRANGERS
+    assert len([s for s in samples if s.name == names.LINK_UP]) == LINKS
 
 
 def test_a_market_that_calms_down_makes_room() -> None:
