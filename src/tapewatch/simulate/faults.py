@@ -211,6 +211,11 @@ class ActiveFaults:
     def __init__(self) -> None:
         self._active: list[Fault] = []
 
+    @property
+    def any(self) -> bool:
+        """True while a fault is in force."""
+        return bool(self._active)
+
     def begin(self, fault: Fault) -> None:
         """From now on."""
         self._active.append(fault)

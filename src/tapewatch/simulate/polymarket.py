@@ -24,16 +24,21 @@ from tapewatch.simulate.market import seeded
 from tapewatch.simulate.polymarket_agenda import Agenda
 from tapewatch.simulate.polymarket_book import Generation
 from tapewatch.simulate.polymarket_clob import Clob
-from tapewatch.simulate.polymarket_crowd import PolymarketMarketConfig
 from tapewatch.simulate.polymarket_data import Data
 from tapewatch.simulate.polymarket_edge import Edge
 from tapewatch.simulate.polymarket_exchange import PolymarketExchange
+from tapewatch.simulate.polymarket_faults import parse
 from tapewatch.simulate.polymarket_floor import Floor
+from tapewatch.simulate.polymarket_frames import Form
 from tapewatch.simulate.polymarket_gamma import Gamma
 from tapewatch.simulate.polymarket_listing import Listing
+from tapewatch.simulate.polymarket_planting import Planter
+from tapewatch.simulate.polymarket_scenario import PolymarketScenario
 from tapewatch.simulate.polymarket_socket import Limits, Sockets
+from tapewatch.simulate.polymarket_source import Players, read_books, read_wallets
+from tapewatch.simulate.polymarket_troubles import Troubles
 from tapewatch.simulate.port import taken_text
-from tapewatch.simulate.truth import Truth
+from tapewatch.simulate.truth import Record, Truth
 
 SHUTDOWN_S: Final = 1.0  # grace for clients when the server stops
 GOING_AWAY: Final = 1001  # close code of a server that leaves (RFC 6455, 7.4.1)
@@ -43,7 +48,8 @@ MARKETS_MAX: Final = 20_000
 
 class PolymarketConfig(Struct, frozen=True, kw_only=True):
     """`markets` in all, of which `contests` negative-risk events have `outcomes` each, and `short`
-    have condition ids of 31 bytes."""
+    have condition ids of 31 bytes. `books` and `wallets` are recordings, played at `speed`
+    (infinite: as fast as clients read) in markets of their own."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -52,9 +58,13 @@ class PolymarketConfig(Struct, frozen=True, kw_only=True):
     outcomes: int = 4
     short: int = 0
     seed: int = 0
-    market: PolymarketMarketConfig = PolymarketMarketConfig()
+    scenario: PolymarketScenario = PolymarketScenario()
     limits: Limits = Limits()
     generation: Generation = "2025"
+    form: Form = "new"
+    books: tuple[pathlib.Path, ...] = ()
+    wallets: pathlib.Path | None = None
+    speed: float = 1.0
     truth: pathlib.Path | None = None
 
 
@@ -67,21 +77,38 @@ class PolymarketServer:
     def __init__(self, config: PolymarketConfig, clock: Clock) -> None:
         if not is_loopback(f"ws://{config.host}"):
             raise ConfigError(f"{config.host} is not this machine; a simulator stays on loopback")
-        if not 1 <= config.markets <= MARKETS_MAX:
+        least = 0 if config.books or config.wallets else 1
+        if not least <= config.markets <= MARKETS_MAX:
             raise ConfigError(f"markets must be between 1 and {MARKETS_MAX:,}", "--markets")
+        if not config.speed > 0:
+            raise ConfigError("speed must be positive", "--speed")
         self._config, self._clock = config, clock
         self.active = ActiveFaults()
         self.truth = Truth(config.truth)
         self.agenda = Agenda()
         self._base_ns = clock.now_ns()
         self.exchange = PolymarketExchange(self.active, self.truth, self.now_ns, config.seed)
-        self.floor = Floor(self.exchange, self.agenda, config.market, config.seed, self._base_ns)
+        self.floor = Floor(
+            self.exchange, self.agenda, config.scenario.market, config.seed, self._base_ns
+        )
         self.floor.fill(config.markets, config.contests, config.outcomes, config.short)
         self.sockets = Sockets(
             self.exchange, config.limits, self._later, seeded(config.seed, "sockets")
         )
         self.exchange.audience = self.sockets
         self.exchange.rehash(config.generation)
+        self.exchange.form = config.form
+        self.players = Players(self.floor, config.speed, config.seed, self.sockets.waiting)
+        for path in config.books:
+            self.players.add(read_books(path))
+        if config.wallets is not None:
+            self.players.add(read_wallets(config.wallets))
+        self.planter = Planter(self.floor, self._base_ns, config.seed)
+        self.troubles = Troubles(
+            self.floor, self.planter, self.sockets, config.generation, config.form
+        )
+        self.planter.script(config.scenario.anomalies)
+        self.troubles.script(config.scenario.faults)
         self.clob, self.edge = Clob(self.exchange), Edge(self.exchange)
         self._stack = AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
@@ -134,6 +161,16 @@ class PolymarketServer:
         if on and surface == "ws":
             for socket in self.sockets.open:
                 socket.drop()
+
+    def fault(self, text: str) -> Callable[[], None]:
+        """A fault now: `F25,share=0.5` as on the command line, but without a time. It lasts until
+        the returned function is called."""
+        head, comma, params = text.partition(",")
+        return self.troubles.begin(parse(f"{head}@0{comma}{params}"))
+
+    def spike(self, word: str = "", sigmas: float = 5.0) -> Record:
+        """A price spike now; `planter` has everything else that can be planted."""
+        return self.planter.spike(word, sigmas)
 
     async def over(self) -> None:
         """Wait for the end of the market, which has none. Raises what broke it, if anything."""

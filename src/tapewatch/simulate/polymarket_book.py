@@ -159,15 +159,18 @@ class Face:
         """SHA-1 of the compact book with an empty hash; what is hashed depends on the generation
         (`none`: something that fits no recipe)."""
         if not self._hash:
-            facts = {
-                "2024": "",
-                "2025": "," + self.facts,
-                "2026": f',{self.facts},"last_trade_price":"{self.last}"',
-                "none": ',"salt":"x"',
-            }[self._book.generation]
-            text = f"{{{self.head('')},{self.levels}{facts}}}"
-            self._hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+            self._hash = self._digest(self.levels)
         return self._hash
+
+    def _digest(self, levels: str) -> str:
+        facts = {
+            "2024": "",
+            "2025": "," + self.facts,
+            "2026": f',{self.facts},"last_trade_price":"{self.last}"',
+            "none": ',"salt":"x"',
+        }[self._book.generation]
+        text = f"{{{self.head('')},{levels}{facts}}}"
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def head(self, digest: str) -> str:
         """`"market":...,"asset_id":...,"timestamp":...,"hash":...`."""
@@ -181,10 +184,16 @@ class Face:
     def json(self) -> bytes:
         """The REST answer."""
         if not self._json:
-            last = f'"last_trade_price":"{self.last}"'
-            text = f"{{{self.head(self.hash)},{self.levels},{self.facts},{last}}}"
-            self._json = text.encode()
+            self._json = self._written(self.hash, self.levels)
         return self._json
+
+    def other(self, levels: str) -> bytes:
+        """The REST answer with levels that are not the book's, but a hash that fits them."""
+        return self._written(self._digest(levels), levels)
+
+    def _written(self, digest: str, levels: str) -> bytes:
+        last = f'"last_trade_price":"{self.last}"'
+        return f"{{{self.head(digest)},{levels},{self.facts},{last}}}".encode()
 
     def message(self) -> bytes:
         """The socket's `book`."""

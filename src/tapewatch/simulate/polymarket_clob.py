@@ -125,13 +125,16 @@ class Clob:
         """The book as REST shows it, faults F23 and F24 included."""
         self.asked += 1
         active = self._exchange.active
-        condition = self._exchange.catalogue.by_token[face.token].condition
+        listing = self._exchange.catalogue.by_token[face.token]
+        self._exchange.want(listing)
+        if not active.any:
+            return face.json
+        condition = listing.condition
         if active.find("F24", condition) is not None:
             return self._stale.setdefault(face.token, face.json)
         self._stale.pop(face.token, None)
         if active.find("F23", condition) is not None:
-            head = face.head("0" * 40)
-            return f'{{{head},{GHOST},{face.facts},"last_trade_price":"{face.last}"}}'.encode()
+            return face.other(GHOST)
         return face.json
 
     async def _price(self, request: web.Request) -> web.Response:

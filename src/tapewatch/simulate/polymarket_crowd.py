@@ -91,6 +91,7 @@ class Crowd:
         self.rate = self.size = 1.0  # factors of a volume spike
         self.slow = 1.0  # share of the configured rates, where markets are many
         self.held = 0  # how many planted things keep the crowd away
+        self.pinned = False  # the tick stays as it is
         self._repost_s = math.inf
         self._play_s = rng.expovariate(1 / config.plays_every_s)
         self._mean, self._square, self._weight = 0.0, 0.0, 0.0
@@ -177,7 +178,28 @@ class Crowd:
         """Go on, with a new book, unless something else holds it."""
         self.held = max(0, self.held - 1)
         if not self.held:
+            self._repost_s = math.inf
             self._post()
+
+    def leave(self) -> None:
+        """All orders are gone, and nobody is told (fault F32); `come_back` ends it."""
+        self.held += 1
+        self.book.bids.clear()
+        self.book.asks.clear()
+        self.book.stamp(self._exchange.now_ms())
+
+    def come_back(self) -> None:
+        """New orders; the complete books go to all who listen."""
+        self.held = max(0, self.held - 1)
+        if not self.held and self.book.listing.has_book:
+            self._repost_s = math.inf
+            self.open()
+            self._exchange.show(self.book)
+
+    def pull(self, seconds: float) -> None:
+        """A play: makers pull their orders now and post again after `seconds`."""
+        self._play()
+        self._repost_s = self._now + seconds
 
     def _post(self) -> None:
         """A whole new book around the fair price."""
@@ -286,6 +308,8 @@ class Crowd:
         """The tick is fine near 0 and 1."""
         listing, price = self.book.listing, self.price
         low, high = CERTAIN
+        if self.pinned:
+            return
         if listing.tick > FINE and not low <= price <= high:
             self._exchange.retick(self.book, FINE)
             self._exchange.show(self.book)

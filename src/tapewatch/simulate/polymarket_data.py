@@ -86,6 +86,10 @@ class Data:
     def _rows(self, wanted: list[str], call: str) -> Iterator[Row]:
         """Settled rows, newest first; of all markets where the filter is not understood."""
         exchange = self._exchange
+        for word in wanted:
+            listing = exchange.catalogue.by_condition.get(word)
+            if listing is not None:
+                exchange.want(listing)
         if exchange.active.find("F45", call=call) is not None:
             wanted = []
         now = exchange.now_ns()

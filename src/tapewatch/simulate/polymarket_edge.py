@@ -76,7 +76,7 @@ class Edge:
             active = self._exchange.active
             return active.find(code, call=name) or active.find(code, call=surface)
 
-        if surface in self.down or find("down") is not None:
+        if surface in self.down or find("F12") is not None:
             return _reset(request)
         edge = find("F34")
         if edge is not None:
@@ -84,7 +84,9 @@ class Edge:
             return _page(status) if status else _reset(request)
         page = find("F35")
         if page is not None and surface != "ws":
-            return _page(int(page.params["status"]))
+            status = int(page.params["status"])
+            words = WORDS.get(status, "service not ready")
+            return refused(status, words) if page.params["body"] == "json" else _page(status)
         restart = find("F32")
         if restart is not None and surface == "clob" and name not in {"ok", "time"}:
             status = int(restart.params["status"])

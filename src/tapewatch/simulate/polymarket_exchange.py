@@ -57,6 +57,7 @@ class PolymarketExchange:
         self.now_ns = now_ns
         self.audience: Audience | None = None
         self.form: Form = "new"
+        self.waiting: dict[str, Callable[[], None]] = {}  # what begins when it is wanted first
         self._seed, self._matches = seed, 0
 
     def list_markets(self, listings: Sequence[Listing], *, announce: bool = False) -> None:
@@ -66,11 +67,23 @@ class PolymarketExchange:
             book = self.books[listing.condition] = MarketBook(listing)
             book.stamp(self.now_ms())
             if announce:
-                self._announce(listing, "new_market", frames.new_market(listing, self.now_ms()))
+                self.announce(listing)
+
+    def announce(self, listing: Listing) -> None:
+        """Tell all who want to know that there is a new market."""
+        if self.audience is not None:
+            data = frames.new_market(listing, self.now_ms())
+            self.audience.announce(listing, "new_market", data)
 
     def now_ms(self) -> int:
         """The venue's clock in ms."""
         return self.now_ns() // NS_PER_MS
+
+    def want(self, listing: Listing) -> None:
+        """Somebody asks for its data: a recording that waits for that begins."""
+        begin = self.waiting.pop(listing.condition, None) if self.waiting else None
+        if begin is not None:
+            begin()
 
     def book(self, token: str) -> Face | None:
         """What a token shows; None where there is no order book."""
@@ -203,7 +216,3 @@ class PolymarketExchange:
     def _tell(self, listing: Listing, token: str, topic: str, data: bytes) -> None:
         if self.audience is not None:
             self.audience.tell(listing, token, topic, data)
-
-    def _announce(self, listing: Listing, topic: str, data: bytes) -> None:
-        if self.audience is not None:
-            self.audience.announce(listing, topic, data)

@@ -16,7 +16,7 @@ _TOPICS: Final = ("all", "book", "price_change", "last_trade_price", "best_bid_a
 _SIDES: Final = ("bid", "ask", "both")
 
 POLYMARKET: Final = (
-    FaultKind("F01", "half_open", "open sockets say nothing, not even PONG; TCP stays", 60),
+    FaultKind("F01", "half_open", "open sockets say nothing, not even PONG; TCP stays"),
     FaultKind("F04", "pong_alive", "sockets answer PONG, but send no data; REST goes on", 60),
     FaultKind("F05", "expired", "subscriptions made so far bring nothing; new ones do"),
     FaultKind("F06", "burst", "no data, then all of it at once with its old times", 10),
@@ -35,6 +35,7 @@ POLYMARKET: Final = (
         choices=_TOPICS,
     ),
     FaultKind("F11", "close", "sockets close; 1006 drops TCP", 0, {"code": 1006}, 1000, 4999),
+    FaultKind("F12", "down", "a service is gone: TCP reset; sockets drop as well", 30),
     FaultKind(
         "F21",
         "recipe",
@@ -45,7 +46,7 @@ POLYMARKET: Final = (
     ),
     FaultKind("F22", "crossed", "best bid above the best ask; ticks 0: locked", 0.5, {"ticks": 2}),
     FaultKind("F23", "ghost", "REST shows a book of 0.01/0.99, all else is right", 30),
-    FaultKind("F24", "stale_cache", "REST shows books as they were when they were asked for", 30),
+    FaultKind("F24", "stale_cache", "REST shows books as they were when asked for first", 30),
     FaultKind("F25", "frozen_subset", "markets silent on open sockets", 60, {"share": 0.75}, 0, 1),
     FaultKind(
         "F26", "glitch", "quotes far away and back, no trade", 0.4, {"percent": 20.0}, -90, 90
@@ -98,7 +99,16 @@ POLYMARKET: Final = (
         600,
     ),
     FaultKind("F34", "cloudflare", "HTML of the edge (0: TCP reset)", 30, {"status": 403}, 0, 599),
-    FaultKind("F35", "http_5xx", "an HTML error page", 10, {"status": 502}, 400, 599),
+    FaultKind(
+        "F35",
+        "http_5xx",
+        "an error page, or the venue's own words for 425, 429, 503",
+        10,
+        {"status": 502, "body": "html"},
+        400,
+        599,
+        ("html", "json"),
+    ),
     FaultKind(
         "F37", "same_page", "/trades repeats a page beyond an offset", 60, {"offset": 100}, 0, 3_000
     ),
@@ -123,12 +133,6 @@ POLYMARKET: Final = (
     FaultKind("F42", "clock_skew", "venue times are shifted", 30, {"seconds": 5.0}, -1e8, 1e8),
     FaultKind("F44", "wrong_id", "Gamma gives condition ids for token ids", 60),
     FaultKind("F45", "wrong_rows", "the Data API ignores its filter", 60),
-    FaultKind(
-        "down",
-        "down",
-        "a service is gone: TCP reset; ws: sockets drop, too",
-        30,
-    ),
 )  # fmt: skip
 
 UNHYDRATED: Final = {"empty": "", "list": "[]", "blank": '["", ""]'}

@@ -1,7 +1,4 @@
-"""All crowds of the simulated Polymarket, and what is planted among them.
-
-Planting is by method, now or by script; whatever is planted is written to the truth.
-"""
+"""All crowds of the simulated Polymarket: lists markets, and lets each crowd act in its time."""
 
 from typing import Final
 
@@ -32,7 +29,7 @@ class Floor:
         self._lister = Lister(seed, base_ns)
         self._rng = seeded(seed, "floor")
         self._wallets = wallets(seed)
-        self._rings = 0
+        self.slow = 1.0  # share of the configured rates that each market gets
 
     def fill(self, markets: int, contests: int, outcomes: int, short: int) -> None:
         """List `markets`, negative-risk events first, and begin to trade."""
@@ -42,22 +39,29 @@ class Floor:
                 groups.append(self._lister.contest(outcomes))
         while (count := sum(map(len, groups))) < markets:
             groups.append([self._lister.game(short=markets - count <= short)])
-        slow = min(1.0, self._config.events_per_s / self._pace / markets)
+        self.slow = min(1.0, self._config.events_per_s / self._pace / max(1, markets))
         for group in groups:
-            self.open(group, slow)
+            self.open(group)
 
-    def open(self, group: list[Listing], slow: float = 1.0, *, announce: bool = False) -> None:
-        """List one event's markets and let their crowds in."""
+    def game(self) -> Listing:
+        """One more market, not listed yet."""
+        return self._lister.game()
+
+    def open(self, group: list[Listing], *, announce: bool = False, crowded: bool = True) -> None:
+        """List one event's markets and let their crowds in, unless a recording plays there."""
         self.exchange.list_markets(group, announce=announce)
         fair = Fair([self._rng.gauss(0, SPREAD) for _ in group])
         for place, listing in enumerate(group):
             book = self.exchange.books[listing.condition]
             rng = seeded(self._seed, listing.condition)
             crowd = Crowd(self.exchange, book, (fair, place), self._config, rng)
-            crowd.slow, crowd.wallets = slow, self._wallets
-            crowd.open()
+            crowd.slow, crowd.wallets = self.slow, self._wallets
             self.crowds[listing.condition] = crowd
-            self._go_on(crowd, rng.expovariate(self._pace * slow))
+            if not crowded:
+                crowd.held += 1
+                continue
+            crowd.open()
+            self._go_on(crowd, rng.expovariate(self._pace * self.slow))
 
     @property
     def _pace(self) -> float:

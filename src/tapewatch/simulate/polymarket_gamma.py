@@ -222,9 +222,7 @@ class Gamma:
             "enableOrderBook": True,
             "orderPriceMinTickSize": listing.tick / ONE,
             "orderMinSize": listing.min_size,
-            "clobTokenIds": listing.hidden_tokens
-            if listing.hidden_tokens is not None
-            else _strings((listing.yes, listing.no)),
+            "clobTokenIds": self._token_ids(listing),
             "acceptingOrders": listing.accepting,
             "negRisk": listing.event.neg_risk,
             "negRiskOther": False,
@@ -252,6 +250,13 @@ class Gamma:
             found["negRiskMarketID"] = listing.event.group_id
             found["groupItemTitle"] = listing.label
         return found
+
+    def _token_ids(self, listing: Listing) -> str:
+        if listing.hidden_tokens is not None:
+            return listing.hidden_tokens
+        if self._exchange.active.find("F44", listing.condition) is not None:
+            return _strings((listing.condition, listing.question_id))
+        return _strings((listing.yes, listing.no))
 
 
 def _not_found() -> web.Response:

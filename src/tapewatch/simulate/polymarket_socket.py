@@ -52,9 +52,10 @@ class Socket:
     def __init__(self, request: web.Request, limits: Limits) -> None:
         self.tokens: dict[str, bool] = {}  # value: does it live?
         self.custom = self.begun = self.closing = False
+        self.frozen = False
         self.sent = 0
         self.socket = web.WebSocketResponse(
-            autoping=True, autoclose=False, compress=False, max_msg_size=REQUEST_BYTES
+            autoping=False, autoclose=False, compress=False, max_msg_size=REQUEST_BYTES
         )
         self.limits = limits
         self._request = request
@@ -63,6 +64,8 @@ class Socket:
 
     def send(self, data: bytes) -> None:
         """Queue one text frame; a client that is too far behind is closed."""
+        if self.frozen:
+            return
         if self._held is not None and data != PONG:
             self._held.append(data)
         else:
@@ -88,6 +91,15 @@ class Socket:
         if self._request.transport is not None:
             self._request.transport.abort()
 
+    def freeze(self) -> None:
+        """From now on neither send nor answer, for ever (fault F01)."""
+        self.frozen = True
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for the client; 0 while it is we who hold them back."""
+        return 0 if self.frozen else self._queue.qsize()
+
     def pause(self) -> None:
         """Let data pile up; PONG goes on (fault F06)."""
         self._held = [] if self._held is None else self._held
@@ -104,7 +116,11 @@ class Socket:
         writer = asyncio.create_task(self._write())
         try:
             async for message in self.socket:
-                if message.type is WSMsgType.TEXT:
+                if self.frozen:
+                    continue
+                if message.type is WSMsgType.PING:
+                    await self.socket.pong(message.data)
+                elif message.type is WSMsgType.TEXT:
                     answer(self, message.data)
                 elif message.type is WSMsgType.BINARY:
                     answer(self, message.data.decode("utf-8", "replace"))
@@ -196,6 +212,10 @@ class Sockets:
             return True
         return any(active.find(code, listing.condition, topic) for code in ("F04", "F32"))
 
+    def waiting(self) -> int:
+        """Frames that wait for the slowest client."""
+        return max((socket.waiting for socket in self.open), default=0)
+
     def expire(self, conditions: Iterable[str] = ()) -> None:
         """Subscriptions made so far bring nothing any more (fault F05)."""
         named = frozenset(conditions)
@@ -261,6 +281,7 @@ class Sockets:
             socket.send(NO_NEW_ASSETS)
             return
         for token in fresh:
+            self._exchange.want(catalogue.by_token[token])
             socket.tokens[token] = True
             self._listeners.setdefault(token, {})[socket] = None
         faces = [
