@@ -19,9 +19,9 @@ from tapewatch.model.instrument import Side
 
 Layout = Literal["v1", "v2"]
 
-# keccak-256 of the events' signatures (protocols 2.10). Arguments of V1 after the order's hash, maker
-# and taker: ids of both assets (0: collateral), both amounts, fee; of V2: side, token id, both
-# amounts, fee, builder, metadata.
+# keccak-256 of the events' signatures (protocols 2.10). Arguments of V1 after the order's hash,
+# maker and taker: ids of both assets (0: collateral), both amounts, fee; of V2: side, token id,
+# both amounts, fee, builder, metadata.
 TOPIC_V1: Final = "0xd0a08e8c493f9c94f29311604c9de1b4e8c8d4c06bd0c789af57f2d65bfec0f6"
 TOPIC_V2: Final = "0xd543adfd945773f1a62f74f0ee55a5e3b9b1a28262980ba90b1a89f2ea84d8ee"
 
