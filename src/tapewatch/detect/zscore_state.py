@@ -7,6 +7,7 @@ comes back whole. Reading a checkpoint changes nothing in the state: a session w
 without say the same, to the bit.
 """
 
+from itertools import compress
 from math import ceil, isfinite
 from struct import pack, unpack
 from typing import Annotated, Final
@@ -177,7 +178,7 @@ def _parts(state: ZScoreState) -> list[tuple[int, float]]:
     """The volume window without its empty seconds. Where there are more than `VOLUME_PARTS` others,
     in parts of equal length: notional is then kept to the end of its part, longer than it was."""
     seconds, size, second = state.seconds, len(state.seconds), state.second
-    full = [(second - at) % size for at, notional in enumerate(seconds) if notional]
+    full = [(second - at) % size for at in compress(range(size), seconds)]
     if len(full) <= VOLUME_PARTS:
         return [(age, min(seconds[(second - age) % size], SAMPLE_MAX)) for age in full]
     length = ceil(size / VOLUME_PARTS)
