@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from tapewatch.app.checkpoint import EVERY_S, SHARE, Keeper
 from tapewatch.app.ledger import Ledger
 from tapewatch.app.sources import Sources
 from tapewatch.engine.engine import Engine
@@ -25,7 +26,7 @@ from tapewatch.io.worker import Sink, Worker
 from tapewatch.model import limits
 from tapewatch.model.errors import RecordingError, StoreError, TapewatchError
 from tapewatch.model.events import Event
-from tapewatch.model.inputs import Command, Input, Timer
+from tapewatch.model.inputs import Command, Input, Link, Timer
 from tapewatch.model.outputs import Alert, Fault, Output, Report
 
 DRAIN_S: Final = 5.0  # sinks get so long at the end; what is owed stays in the outbox
@@ -37,6 +38,7 @@ class Live:
     """One session while it runs. `ledger` and `engine` may be read at any time.
 
     `on_events` sees the events of each input right after its step (it must be quick).
+    `keeper` keeps checkpoints of the engine's memory.
     """
 
     def __init__(
@@ -49,17 +51,18 @@ class Live:
         clock: Clock,
         ledger: Ledger,
         on_events: Callable[[Sequence[Event]], None],
-        seed: int = 0,
+        keeper: Keeper | None = None,
     ) -> None:
         self.engine, self.tape, self.store, self.ledger = engine, tape, store, ledger
         self.inbox = Inbox()
         self.workers = [
-            Worker(sink, rng=random.Random(seed), store=store)  # noqa: S311  jitter
+            Worker(sink, rng=random.Random(0), store=store)  # noqa: S311  jitter
             for sink in sinks
         ]
         self._durable = [sink.name for sink in sinks if sink.durable]
         self._clock = clock
         self._on_events = on_events
+        self._keeper, self._keep_s = keeper, 0.0  # loop time of the next checkpoint
         self.trouble = ""  # why outputs are waiting, for people
         self.ended = False
         self._committed_s = 0.0  # loop time of the last commit
@@ -74,7 +77,7 @@ class Live:
         Raises the first thing that makes going on impossible: `Refused` from a venue, `TapeError`,
         `StoreError`.
         """
-        loop = asyncio.get_running_loop()
+        loop, orderly = asyncio.get_running_loop(), False
         for worker in self.workers:
             worker.start()
         try:
@@ -87,11 +90,14 @@ class Live:
                 await sources.close()
                 await feed
                 self.ended = True
+            orderly = True
         except BaseExceptionGroup as failures:
             raise first_failure(failures) from failures
         finally:
             try:
                 await loop.run_in_executor(self._disk, self.tape.close)
+                if orderly and not self._waiting:
+                    await self._checkpoint(last=True)
             finally:
                 self._disk.shutdown(wait=False)
                 await asyncio.gather(*(worker.drain(DRAIN_S) for worker in self.workers))
@@ -104,9 +110,26 @@ class Live:
                 ready, self._waiting = self._waiting, []
                 for worker in self.workers:
                     await worker.offer(ready)
+                await self._checkpoint()
             for output in outputs:
                 if isinstance(output, Fault) and output.ask is not None:
                     sources.serve(output)
+
+    async def _checkpoint(self, *, last: bool = False) -> None:
+        """Keep the engine's memory, now and then, when all it has said is durable."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self._keeper is None or self._hole or (began < self._keep_s and not last):
+            return
+        if not self._keep_s and not last:  # nothing is worth it yet
+            self._keep_s = began + EVERY_S
+            return
+        keep = self._keeper.take(self.engine, self.ledger)
+        self._keep_s = began + max(EVERY_S, SHARE * (loop.time() - began))
+        try:
+            await loop.run_in_executor(self._disk, keep)
+        except RecordingError as error:
+            self.trouble = str(error)
 
     async def _batch(self) -> list[Input]:
         """Inputs that are there, or none when the tape must be committed first."""
@@ -120,6 +143,8 @@ class Live:
         """Journal and step inputs; what the engine says is on the tape, though not yet durable."""
         outputs: list[Output] = []
         for item in batch:
+            if isinstance(item, Link) and self._keeper is not None:
+                self._keeper.see(item)
             self._step(item, self.tape.append(item), outputs)
             if self.tape.paused:
                 self._pause(item, outputs)

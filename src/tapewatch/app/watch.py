@@ -15,10 +15,11 @@ from msgspec import Struct
 
 from tapewatch import __version__
 from tapewatch.app.build import engine_of
+from tapewatch.app.checkpoint import Keeper
 from tapewatch.app.config import Config, effective
 from tapewatch.app.ledger import Ledger
 from tapewatch.app.live import Live, first_failure
-from tapewatch.app.resume import refuse_other_settings, resume
+from tapewatch.app.resume import Begun, begin, refuse_other_settings, resume
 from tapewatch.app.session import TAPE, forget_summary, write_summary
 from tapewatch.app.session_log import LogSink, session_log
 from tapewatch.app.sources import Sources
@@ -124,7 +125,11 @@ class Watch:
             opened.callback(store.close)
             engine = engine_of(self.config)
             sinks = [SessionFiles.name, Terminal.name]
-            late = resume(tape_folder, engine, tape, store, sinks, self.ledger) if again else 0
+            begun, late = Begun(self.ledger), 0
+            if again:
+                begun = begin(self.folder, self.config, engine, tape.recovered.last, self.ledger)
+                self.ledger = begun.ledger
+                late = resume(tape_folder, engine, tape, store, sinks, begun)
             files = SessionFiles(self.folder, self.config.sink.files, alerts=self.ledger.alerts)
             opened.pop_all()
         shown = self.ledger.alerts - late
@@ -144,6 +149,7 @@ class Watch:
             clock=self.clock,
             ledger=self.ledger,
             on_events=lambda events: self._on_events(events, files),
+            keeper=Keeper(self.folder, self.config, begun.links),
         )
         # The switch begins where an earlier process of the session left the gate.
         switch = KillSwitchFile(self.config.kill_switch.path, engine.gate_state.kill)
