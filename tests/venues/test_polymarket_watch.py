@@ -446,14 +446,18 @@ def test_a_polled_book_that_is_older_than_the_last_is_not_shown() -> None:  # F2
 
 
 def test_a_polled_ghost_waits_for_the_mid_price() -> None:  # F23
-    for mid, believed in (("0.505", True), ("0.7", False)):
+    for mid, believed in (("0.5", True), ("0.505", True), ("0.52", False), ("0.7", False)):
         feed, yes = Feed(POLLED), WireBook()
         feed.rest(yes.rest())
         wide = {**yes.rest(), "timestamp": str(yes.now // NS_PER_MS + 9000), "hash": "1" * 40}
         wide["bids"], wide["asks"] = [{"price": "0.01", "size": "1"}], []
         assert kinds(feed.rest(wide)) == ["ghost"]
         feed.raw(json.dumps({"mid": mid}).encode(), f"rest:/midpoint?token_id={YES}")
-        assert (tops(feed.rest(wide)) == [(0.01, 1.0, 0.0, 0.0)]) is believed
+        events = feed.rest(wide)
+        assert (tops(events) == [(0.01, 1.0, 0.0, 0.0)]) is believed
+        assert not statuses(events)
+        feed.now += 61 * NS_PER_S
+        assert kinds(feed.rest({**wide, "hash": "2" * 40})) == ([] if believed else ["ghost"])
 
 
 @pytest.mark.parametrize("data", [b'{"mid":"x"}', b"[]", b'{"mid":null}', b"{}"])

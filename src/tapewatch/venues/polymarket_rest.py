@@ -23,6 +23,8 @@ WAIT_NS: Final = 3 * NS_PER_S  # what the socket may take longer than REST, and 
 GHOST: Final = SCALE // 10  # so far from the prices known before
 GHOST_BID: Final = SCALE // 100  # the ghost's prices
 GHOST_ASK: Final = SCALE - SCALE // 100
+GHOST_MID: Final = SCALE // 200  # the mid price of nobody's orders is a half, give or take so much
+ASK_NS: Final = 60 * NS_PER_S  # until a ghost that stays is told, and the mid asked for, again
 CACHED_NS: Final = 60 * NS_PER_S  # a trade so much younger than the book should show in it
 
 
@@ -154,14 +156,14 @@ def _ghost(reading: Reading, bet: Bet, best: tuple[int, int]) -> bool:
     """No orders worth the name, where there were some a moment ago, and the mid price has not been
     heard to say the same."""
     if best[0] > GHOST_BID or 0 < best[1] < GHOST_ASK:
-        bet.ghost = bet.ghost_real = False
+        bet.ghost_ns, bet.ghost_real = 0, False
         return False
     bid, _, ask, _ = bet.shown
     moved = max(round(bid * SCALE) - best[0], (best[1] or SCALE) - round(ask * SCALE))
     if bet.ghost_real or not (bid > 0.0 and ask > 0.0) or moved <= GHOST:
         return False
-    if not bet.ghost:
-        bet.ghost = True
+    if not bet.ghost_ns or reading.ts_recv - bet.ghost_ns > ASK_NS:
+        bet.ghost_ns = reading.ts_recv
         detail = "its REST book is empty but for 0.01 and 0.99"
         reading.say("ghost", bet.instrument, detail, channel="midpoint", ask="probe")
     return True
@@ -177,9 +179,8 @@ def decode_midpoint(reading: Reading, asset: str, data: bytes) -> None:
         reading.say("invalid", "", f"mid price of {asset[:40]}", channel="rest")
         return
     bet = reading.state.bet(token)
-    if bet.ghost:
-        bet.ghost = False  # to be said again if the next book is one
-        bet.ghost_real = abs(mid - SCALE // 2) <= GHOST
+    if bet.ghost_ns:
+        bet.ghost_real = abs(mid - SCALE // 2) <= GHOST_MID
 
 
 def _probed(reading: Reading, token: Token, book: TokenBook, message: Message) -> None:

@@ -81,11 +81,11 @@ class Bet(Struct):
     """One market. Its tokens are `tokens[2 * at]` (YES, whose price is shown) and the one after it
     (NO, which is a check).
 
-    `shown`: the last quote. `apart_ns`: since when the two books contradict each
-    other; `apart_said`: that was told. `halt`: why it does not trade, empty where it does.
-    `booked_ns`: last evidence that the book is current. `ghost`: REST says that nobody bids;
-    `ghost_real`: and it is right. `seen`: keys of recent trades -> how often, oldest
-    first; `traded_ns` (the venue's): of the newest.
+    `shown`: the last quote. `apart_ns`: since when the two books contradict each other;
+    `apart_said`: that was told. `halt`: why it does not trade, empty where it does. `booked_ns`:
+    last evidence that the book is current. `ghost_ns`: when REST was last said to have nobody's
+    orders; `ghost_real`: and it is right. `seen`: keys of recent trades -> how often, oldest first;
+    `traded_ns` (the venue's): of the newest.
     """
 
     market: Market
@@ -97,7 +97,7 @@ class Bet(Struct):
     apart_said: bool = False
     halt: str = ""
     booked_ns: int = 0
-    ghost: bool = False
+    ghost_ns: int = 0
     ghost_real: bool = False
     seen: dict[str, int] = field(default_factory=dict)
     traded_ns: int = 0
