@@ -82,6 +82,9 @@ def test_nats_keeps_reports_and_alerts_with_their_attributes(
 def test_nats_drops_what_it_has_but_a_shadow_is_no_duplicate(nats_url: str) -> None:
     async def scenario() -> None:
         settings = BusSettings(topic="b.reports", alerts_topic="b.alerts")
+        operator = await nats.connect(nats_url)
+        await operator.jetstream().add_stream(name="BOTH", subjects=["b.>"])
+        await operator.close()
         client = publisher(settings, nats_url)
         assert isinstance(client, NatsPublisher)
         await client.connect()
