@@ -30,6 +30,7 @@ _NO_OUTPUT: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EI
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo:demo", "See it work: about a minute, offline, nothing to set up."),
     "watch": ("watch:watch", "Watch live markets."),
+    "markets": ("markets:markets", "Markets of Polymarket: search, show."),
     "scan": ("scan:scan", "Find lines of a log that do not look like the lines before them."),
     "simulate": ("simulate:simulate", "Serve a venue on this machine, with faults on request."),
     "import": ("importing:import_", "Make a tape from files of trades, bars or raw frames."),
