@@ -13,6 +13,7 @@ import click
 from msgspec import json
 from msgspec.structs import replace
 
+from tapewatch.app.cli.simulate_polygon import polygon
 from tapewatch.app.cli.simulate_polymarket import polymarket
 from tapewatch.model.errors import ConfigError
 
@@ -28,6 +29,7 @@ def simulate() -> None:
     """
 
 
+simulate.add_command(polygon)
 simulate.add_command(polymarket)
 
 
