@@ -367,6 +367,23 @@ def test_a_recipe_that_is_not_known_is_told_once_and_costs_no_book() -> None:
     assert feed.state.recipe == 1
 
 
+def test_a_recipe_that_changes_under_way_blames_no_book() -> None:  # F21
+    feed = Feed(Polymarket(markets=markets(3)))
+    feed.up()
+    wire = [WireBook(market) for market in feed.venue.markets]
+    feed.ws(*(yes.book() for yes in wire))
+    assert feed.state.recipe == 1
+    for yes in wire:
+        yes.generation = 2
+    for size in range(1, 6):
+        feed.ws(*(yes.update("BUY", "0.50", str(size)) for yes in wire))
+        assert "checksum" not in kinds(feed.wait(1))
+    assert feed.state.recipe == -1
+    feed.ws(*(yes.book() for yes in wire))
+    assert feed.state.recipe == 2
+    assert all(token.verified for token in feed.state.tokens[::2])
+
+
 def test_books_that_contradict_each_other_for_two_seconds_are_a_fault_of_the_feed() -> None:
     feed, yes, _ = live()
     feed.ws(yes.update("BUY", "0.51", "3"))  # NO's best ask should be 0.49 and is 0.51

@@ -6,6 +6,7 @@ is between the venue and us; the hash only after it has been seen to fit. The th
 no reason to doubt a price.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from tapewatch.model.events import Book, Quote
@@ -21,7 +22,8 @@ HEALTHY_NS: Final = 600 * NS_PER_S  # a book that was right for so long has no f
 UNMATCHED: Final = 20  # complete books that fit no recipe, until the hash is given up
 UNKNOWN: Final = -1  # recipe
 NONE: Final = -2
-DECIMALS: Final = 40  # hexadecimal digits of a hash
+MANY: Final = 3  # books that are wrong at once, and none right: the recipe is
+DIGITS: Final = 40  # hexadecimal digits of a hash
 
 
 def load(
@@ -157,7 +159,7 @@ def _verify(reading: Reading, token: Token) -> None:
     """Which recipe gives the hash of this complete book?"""
     state = reading.state
     token.verified = False
-    if state.recipe == NONE or len(token.hash) != DECIMALS or not token.book.whole:
+    if state.recipe == NONE or len(token.hash) != DIGITS or not token.book.whole:
         return
     for recipe in _likeliest(state.recipe):
         if _digest(reading, token, recipe) == token.hash:
@@ -181,16 +183,29 @@ def _digest(reading: Reading, token: Token, recipe: int) -> str:
     return token.book.digest(market, token.asset, token.hash_ts, token.facts, recipe)
 
 
-def check_hash(reading: Reading, token: Token) -> None:
-    """Does the book still have the hash that its last change named? Two changes in a row say no
-    before it is believed: those of one moment may have come in another order."""
-    if not (token.valid and token.verified and token.checked and token.book.whole):
+def check_hashes(reading: Reading, tokens: Iterable[Token]) -> None:
+    """Do books still have the hashes that their last changes named?
+
+    Two changes in a row say no before it is believed: those of one moment may have come in another
+    order. If all say no, it is the recipe that has changed, and no book is blamed.
+    """
+    state, fits = reading.state, 0
+    doubtful: list[tuple[Token, bool]] = []
+    for token in tokens:
+        if not (token.valid and token.verified and token.checked and token.book.whole):
+            continue
+        if state.recipe < 0 or len(token.hash) != DIGITS or token.hash == token.doubt:
+            continue
+        if _digest(reading, token, state.recipe) == token.hash:
+            fits, token.doubt = fits + 1, ""
+        else:
+            doubtful.append((token, token.doubt != ""))
+            token.doubt = token.hash
+    if len(doubtful) >= MANY and not fits:
+        state.recipe, state.unmatched = UNKNOWN, 0
+        for token in state.tokens:
+            token.verified, token.doubt = False, ""
         return
-    if len(token.hash) != DECIMALS or token.hash == token.doubt:
-        return
-    if _digest(reading, token, reading.state.recipe) == token.hash:
-        token.doubt = ""
-    elif token.doubt:
-        fail(reading, token, "its hash is another than that of its last changes")
-    else:
-        token.doubt = token.hash
+    for token, again in doubtful:
+        if again:
+            fail(reading, token, "its hash is another than that of its last changes")
