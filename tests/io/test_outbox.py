@@ -24,6 +24,7 @@ class Bus:
     """A sink that notes what it was given; `answer` says what becomes of one."""
 
     name = "bus"
+    mode = ""
     accepts: tuple[type[Output], ...] = (Alert, Report)
 
     def __init__(self, answer: Answer = lambda _: None, *, takes_s: float = 0.0) -> None:

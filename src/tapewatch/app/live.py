@@ -1,9 +1,9 @@
 """A live session: inbox -> tape -> engine -> evidence on disk -> sinks. One coroutine does it all.
 
 Order of one batch: append every input to the tape, step the engine, then, if anything is to be
-said, write it on the tape, make the tape durable, write the outbox row, and only then wake the
-sinks ("evidence before alarm"). Without alerts the tape is made durable every `COMMIT_S`. While the
-disk or the store refuses, outputs wait here and are tried again; recording and detection go on.
+said, write it on the tape, make the tape durable, write the outbox rows, and only then wake the
+sinks ("evidence before alarm"). Otherwise the tape is made durable every `COMMIT_S`. While the disk
+or the store refuses, outputs wait here and are tried again; recording and detection go on.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from tapewatch.app.sources import Sources
 from tapewatch.engine.engine import Engine
 from tapewatch.io.clock import Clock
 from tapewatch.io.inbox import Inbox
+from tapewatch.io.outbox import OutboxSink, OutboxWorker
 from tapewatch.io.store import Store
 from tapewatch.io.tape_write import TapeWriter
 from tapewatch.io.worker import Sink, Worker
@@ -38,7 +39,8 @@ class Live:
     """One session while it runs. `ledger` and `engine` may be read at any time.
 
     `on_events` sees the events of each input right after its step (it must be quick).
-    `keeper` keeps checkpoints of the engine's memory.
+    `keeper` keeps checkpoints of the engine's memory. Alerts are owed to every durable sink,
+    reports to buses.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Live:
         *,
         tape: TapeWriter,
         store: Store,
-        sinks: Sequence[Sink],
+        sinks: Sequence[Sink | OutboxSink],
         clock: Clock,
         ledger: Ledger,
         on_events: Callable[[Sequence[Event]], None],
@@ -55,11 +57,13 @@ class Live:
     ) -> None:
         self.engine, self.tape, self.store, self.ledger = engine, tape, store, ledger
         self.inbox = Inbox()
-        self.workers = [
-            Worker(sink, rng=random.Random(0), store=store)  # noqa: S311  jitter
-            for sink in sinks
+        self.workers = [_worker(sink, store) for sink in sinks]
+        buses = [sink for sink in sinks if isinstance(sink, OutboxSink)]
+        self._reports_to = [bus.name for bus in buses]
+        self._alerts_to = [
+            sink.name for sink in sinks if isinstance(sink, OutboxSink) or sink.durable
         ]
-        self._durable = [sink.name for sink in sinks if sink.durable]
+        self._mode = next((bus.mode for bus in buses), "")
         self._clock = clock
         self._on_events = on_events
         self._keeper, self._keep_s = keeper, 0.0  # loop time of the next checkpoint
@@ -171,20 +175,17 @@ class Live:
         self._on_events(self.engine.events)
 
     async def _durable_now(self) -> bool:
-        """Commit the tape if something is to be said or it is time; alerts get outbox rows. False
-        while the disk or the store refuses. Raises what it says when too much is waiting."""
+        """Commit the tape if something is to be said or it is time; what is said gets outbox rows.
+        False while the disk or the store refuses. Raises what it says when too much is waiting."""
         loop = asyncio.get_running_loop()
-        alerts = [output for output in self._waiting if isinstance(output, Alert)]
-        urgent = bool(alerts) or any(isinstance(output, Report) for output in self._waiting)
+        said = [output for output in self._waiting if isinstance(output, Alert | Report)]
         if loop.time() < self._retry_s:
             return False
-        if not urgent and loop.time() - self._committed_s < limits.COMMIT_S:
+        if not said and loop.time() - self._committed_s < limits.COMMIT_S:
             return True
         try:
-            await loop.run_in_executor(self._disk, self.tape.commit, self._clock.now_ns())
+            await loop.run_in_executor(self._disk, self._commit, self._clock.now_ns(), said)
             self._committed_s = loop.time()
-            if alerts:
-                self.store.add(alerts, self._durable)
         except (RecordingError, StoreError) as error:
             if len(self._waiting) > limits.OUTPUTS_WAITING:
                 raise
@@ -193,6 +194,19 @@ class Live:
             return False
         self.trouble = ""
         return True
+
+    def _commit(self, now_ns: int, said: Sequence[Alert | Report]) -> None:
+        """In the disk's own thread: the tape first, then what is owed because of it."""
+        self.tape.commit(now_ns)
+        if said:
+            self.store.add(said, self._alerts_to, self._reports_to, self._mode)
+
+
+def _worker(sink: Sink | OutboxSink, store: Store) -> Worker | OutboxWorker:
+    rng = random.Random(0)  # noqa: S311  jitter
+    if isinstance(sink, OutboxSink):
+        return OutboxWorker(sink, rng=rng, store=store)
+    return Worker(sink, rng=rng, store=store)
 
 
 def first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,6 +5,7 @@ and tells which alerts were earned by recorded inputs but had not reached the ta
 when the process died. Those are recorded and owed now, late but once.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -59,17 +60,25 @@ def _decisive(config: Config) -> tuple[object, ...]:
 
 
 def resume(
-    folder: Path, engine: Engine, tape: TapeWriter, store: Store, sinks: list[str], begun: "Begun"
+    folder: Path,
+    engine: Engine,
+    tape: TapeWriter,
+    store: Store,
+    sinks: Sequence[str],
+    begun: "Begun",
+    reports_to: Sequence[str] = (),
+    mode: str = "",
 ) -> int:
     """Replay what the tape in `folder` has after the checkpoint, or all of it, into the engine and
-    the ledger, which then speak of the whole session; returns how many alerts were late."""
+    the ledger, which then speak of the whole session; returns how many alerts were late. `sinks`
+    are owed the alerts, `reports_to` the reports, with `mode`."""
     reader, ledger, links = TapeReader(folder), begun.ledger, begun.links
     emitted = [
         msgspec.json.decode(record.a, type=Alert | Report)
         for record in reader.records(begun.first)
         if isinstance(record, AlertRecord)
     ]
-    store.add([output for output in emitted if isinstance(output, Alert)], sinks)
+    store.add(emitted, sinks, reports_to, mode)
     known = {_name(output) for output in emitted}
     late, whole = 0, True
     for record in reader.records(begun.first):
@@ -86,9 +95,8 @@ def resume(
             if isinstance(output, Alert | Report) and _name(output) not in known and whole:
                 tape.append_alert(msgspec.json.encode(output))
                 tape.commit(engine.now)
-                if isinstance(output, Alert):
-                    store.add([output], sinks)
-                    late += 1
+                store.add([output], sinks, reports_to, mode)
+                late += isinstance(output, Alert)
     for was in [link for link in links.values() if link.state == "up"]:
         # The process died with the connection up: what came after its last record is a gap.
         link = Link(engine.now, was.source, "down", "the process ended", was.stream)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from tapewatch.io.backoff import Backoff
 from tapewatch.io.store import Failure, Owed, Store
@@ -26,11 +26,15 @@ PAUSE_MAX_S: Final = 5.0  # between two attempts; a bus is our own, and does not
 Outcome = DeliveryError | None  # None: it has arrived, or somebody else has seen to it
 
 
+@runtime_checkable
 class OutboxSink(Protocol):
-    """Where batches go. `name` is unique and the key of the outbox, `accepts` are output types."""
+    """Where batches go. `name` is unique and the key of the outbox, `accepts` are output types,
+    `mode` is noted with what is said now, and comes back with it (`Owed.mode`)."""
 
     @property
     def name(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
     @property
     def accepts(self) -> tuple[type[Output], ...]: ...
 

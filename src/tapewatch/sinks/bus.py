@@ -71,7 +71,8 @@ class BusSink:
         claims: Claims | None = None,
     ) -> None:
         self.counters = BusCounters()
-        self._settings, self._publisher, self._mode = settings, publisher, mode
+        self.mode: Mode = mode
+        self._settings, self._publisher = settings, publisher
         self._paused, self._claims = paused, claims
         self._held: dict[str, float] = {}  # claims of others: loop time they were first seen
 
@@ -84,7 +85,7 @@ class BusSink:
         """As `OutboxSink.publish`."""
         self._check_paused()
         await self._publisher.connect()
-        messages = [message_of(self._settings, self._mode, owed) for owed in batch]
+        messages = [message_of(self._settings, self.mode, owed) for owed in batch]
         outcomes = await self._claim(messages)
         mine = [number for number, outcome in enumerate(outcomes) if outcome is MINE]
         self._check_paused()  # it may have taken a while
