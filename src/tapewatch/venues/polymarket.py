@@ -29,6 +29,7 @@ from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.polymarket_markets import CONDITION_ID, TOKEN_ID, Market, instrument_of
 from tapewatch.venues.polymarket_state import PolymarketState, Reading, Token
 from tapewatch.venues.polymarket_watch import Deadlines, Plan
+from tapewatch.venues.polymarket_words import word_of
 from tapewatch.venues.polymarket_ws import decode_ws
 
 FRAME_IDS: Final = 100  # ids of one message; a larger one makes the venue hang up (protocols 2.4)
@@ -85,6 +86,8 @@ class Polymarket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigError("Polymarket needs at least one market")
         if len(self.markets) > POLYMARKET_MARKETS:
             raise ConfigError(f"Polymarket: more than {POLYMARKET_MARKETS:,} markets")
+        for word in self.symbols:
+            word_of(word)
         for market in self.markets:
             _check_market(market)
         _check_url("ws_url", self.ws_url, ("ws", "wss"))
@@ -182,7 +185,8 @@ class Polymarket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if state.add(market) is None:
                 raise ConfigError(f"two markets share the ids of {clean(market.name, 80)}")
         events = {market.event for market in self.markets if market.event}
-        state.events = tuple(word for word in self.symbols if word in events)
+        asked = (pair for word in self.symbols for pair in word_of(word).keys)
+        state.events = tuple(value for key, value in asked if key == "event" and value in events)
         return state
 
     def decode(self, state: PolymarketState, frame: Frame, /) -> Iterable[Event]:
