@@ -7,6 +7,7 @@ with some logs only. The hash of the last block read tells whether the chain was
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -21,7 +22,7 @@ from tapewatch.venues.polygon_fills import Log, number
 from tapewatch.venues.polygon_rpc import Block, Question, Reply
 from tapewatch.venues.polygon_state import PolygonState, Reading
 
-BACK_TRIES: Final = 3  # answers that end long before what was read; then the chain is another
+TRIES: Final = 3  # answers in a row until something is believed that means to give up blocks
 BACK_BLOCKS: Final = 1_000  # so long
 LOGS_MAX: Final = 20_000  # of one answer; nodes stop at 10,000
 
@@ -31,10 +32,10 @@ _decode_log = msgspec.json.Decoder(Log).decode
 
 def question(state: PolygonState, overlap: int) -> Question:
     """What to ask next; `overlap`: so many of the blocks that were read, once more."""
-    if not state.next:
+    if not state.next or state.lost:
         return Question("head")
     span = state.span
-    first = max(1, state.next - min(overlap, span))
+    first = max(1, state.next - min(overlap, span - 1))  # one block alone may fill a frame
     last = state.next + span - 1
     return Question("logs", first, last if last < state.head else 0)
 
@@ -42,6 +43,7 @@ def question(state: PolygonState, overlap: int) -> Question:
 def decode_answer(reading: Reading, about: Question, data: bytes) -> None:
     """One batch. Raises `DecodeError` for what is no JSON-RPC."""
     replies = rpc.replies_of(data)
+    _hear(reading.state, replies)
     wanted = (rpc.LAST, rpc.CHAIN) if about.kind == "head" else (rpc.LAST, rpc.HEAD, rpc.LOGS)
     error = rpc.error_of(replies, wanted)
     if error is not None:
@@ -59,16 +61,26 @@ def decode_answer(reading: Reading, about: Question, data: bytes) -> None:
         _trouble(reading, "invalid", f"an answer of the node: {wrong}")
 
 
+def _hear(state: PolygonState, replies: Mapping[int, Reply]) -> None:
+    """Where the chain ends is worth knowing, also if everything else is refused."""
+    reply = replies.get(rpc.HEAD)
+    if reply is None or reply.error is not None:
+        return
+    with suppress(DecodeError):  # told where it matters
+        state.head = rpc.quantity_of(reply.result)
+
+
 def _begin(reading: Reading, block: Block, replies: Mapping[int, Reply]) -> None:
-    """The first block that is read is the newest that there is."""
+    """Where the chain ends. The first block that is read is the newest that there is."""
     state = reading.state
     chain = rpc.quantity_of(replies[rpc.CHAIN].result)
     if chain != reading.plan.chain_id:
         detail = f"the node is of chain {chain}; {reading.plan.chain_id} is due"
         _trouble(reading, "rejected", detail)
         return
+    state.head, state.lost, state.heard_ns = block.number, False, reading.ts_recv
     if not state.next:
-        state.head, state.next, state.tip = block.number, max(1, block.number), ""
+        state.next, state.tip = max(1, block.number), ""
         state.learn_time(block.number, block.ts_s)
         state.tip_ns = min(block.ts_s * NS_PER_S, reading.ts_recv)
 
@@ -81,6 +93,9 @@ def _advance(
     last, head = block.number, rpc.quantity_of(replies[rpc.HEAD].result)
     if about.last and last != about.last:
         raise DecodeError(f"block {last:,} in place of {about.last:,}")
+    if not about.last and last - about.first >= 2 * state.span:
+        state.head = last  # more than was expected: it is read step by step
+        return
     if _is_replaced(reading, replies) or about.first > state.next:
         return
     if _is_other_chain(reading, max(head, last)) or last < about.first:
@@ -89,7 +104,7 @@ def _advance(
     if logs is None:
         _trouble(reading, "unavailable", "the node contradicts itself; it is asked again")
         return
-    state.head = max(head, last)
+    state.head, state.heard_ns = max(head, last), reading.ts_recv
     state.learn_time(last, block.ts_s)
     _read(reading, logs)
     if last >= state.next:
@@ -174,7 +189,7 @@ def _is_other_chain(reading: Reading, head: int) -> bool:
         state.back = 0
         return False
     state.back += 1
-    if state.back >= BACK_TRIES:
+    if state.back >= TRIES:
         detail = f"the chain ends at block {head:,}, not at {state.next - 1:,}; begun anew"
         reading.say("gap_lost", detail, channel="logs")
         state.next, state.tip, state.head, state.back = 0, "", 0, 0
@@ -194,11 +209,13 @@ def _adapt(reading: Reading, blocks: int, size: int) -> None:
 
 
 def _skip(reading: Reading) -> None:
-    """What lies too far back is not read any more."""
+    """What lies too far back is not read any more, if that is sure."""
     state, plan = reading.state, reading.plan
     behind = state.head - state.next
-    if behind <= plan.catch_up_blocks:
+    state.far = state.far + 1 if behind > plan.catch_up_blocks else 0
+    if state.far < TRIES:
         return
+    state.far = 0
     since = state.tip_ns
     detail = f"{behind:,} blocks are not read: they are too many to catch up with"
     reading.say("gap_lost", detail, channel="logs", value=float(behind), since_ns=since)

@@ -49,7 +49,9 @@ class PolygonState(Struct):
 
     `tip_ns`: time of the newest block that was read, ours where it is later. `trouble`: why the
     last request failed; `down` that the service does not answer; `back`: answers in a row that end
-    long before `next`. `live_from`: from this block on the socket brings all logs, 0: it does not.
+    long before `next`, `far` such that end too far after it. `heard_ns`: time of the last good
+    answer; `lost`: that was so long ago that nobody knows where the chain ends. `live_from`: from
+    this block on the socket brings all logs, 0: it does not.
     """
 
     tokens: dict[str, int] = field(default_factory=dict)
@@ -68,6 +70,9 @@ class PolygonState(Struct):
     down: str = ""
     down_ns: int = 0
     back: int = 0
+    far: int = 0
+    heard_ns: int = 0
+    lost: bool = False
     stale: bool = False
     began_ns: int = 0
     socket_up: bool = False

@@ -17,6 +17,7 @@ from tapewatch.venues.polygon_chain import settle, take
 from tapewatch.venues.polygon_fills import Log
 from tapewatch.venues.polygon_state import SOCKET, PolygonState, Reading
 
+LOST_NS: Final = 20 * NS_PER_S  # without an answer; ten blocks, as many as are asked for at first
 SHRINK_NS: Final = 5 * NS_PER_S  # while a service fails, it is asked for less so often
 
 _decode_log = msgspec.json.Decoder(Log).decode
@@ -82,6 +83,8 @@ def on_link(reading: Reading, link: Link) -> None:
     elif link.stream == rpc.SURFACE:
         state.down = "" if link.state == "up" else link.reason or "no answer"
         state.down_ns = link.ts_recv
+        if state.down:
+            state.span = max(1, state.span // 2)
 
 
 def on_timer(reading: Reading) -> None:
@@ -91,6 +94,8 @@ def on_timer(reading: Reading) -> None:
     if state.down and now - state.down_ns >= SHRINK_NS:
         state.down_ns = now
         state.span = max(1, state.span // 2)  # it may be too much that is asked for
+    if state.heard_ns and now - state.heard_ns > LOST_NS and not state.live_from:
+        state.lost = True
     if state.socket_up and state.next and now - state.beat_ns > plan.mute_ns:
         quiet_s = (now - state.beat_ns) // NS_PER_S
         state.beat_ns, state.live_from = now, 0
