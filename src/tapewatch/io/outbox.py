@@ -14,7 +14,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from tapewatch.io.backoff import Backoff
 from tapewatch.io.store import Failure, Owed, Store
-from tapewatch.io.worker import CANCEL_S, DELIVER_S, Counters
+from tapewatch.io.worker import CANCEL_S, Counters, attempted
 from tapewatch.model import limits
 from tapewatch.model.errors import DeliveryError, StoreError
 from tapewatch.model.outputs import Output
@@ -118,20 +118,15 @@ class OutboxWorker:
 
     async def _round(self, batch: Sequence[Owed]) -> None:
         """Try to deliver a batch, and write down what became of it."""
-        try:
-            async with asyncio.timeout(DELIVER_S):
-                outcomes: Sequence[Outcome] = await self.sink.publish(batch)
-            assert len(outcomes) == len(batch), "one outcome each"
-        except DeliveryError as error:
-            outcomes = [error] * len(batch)
-            if not error.retryable:  # of all at once: a setting is wrong, not a message
-                outcomes = [DeliveryError(str(error), retryable=True)] * len(batch)
-        except TimeoutError:
-            late = DeliveryError(f"no answer within {DELIVER_S:g} s", retryable=True)
-            outcomes = [late] * len(batch)
-        except Exception as error:  # noqa: BLE001  a mistake of ours must not silence the bus
-            ours = DeliveryError(f"{type(error).__name__}: {error}", retryable=True)
-            outcomes = [ours] * len(batch)
+        tried = await attempted(self.sink.publish(batch))
+        outcomes: Sequence[Outcome]
+        if not isinstance(tried, DeliveryError):
+            assert len(tried) == len(batch), "one outcome each"
+            outcomes = tried
+        elif tried.retryable:
+            outcomes = [tried] * len(batch)
+        else:  # of all at once: a setting is wrong or a mistake is ours, it is not the messages
+            outcomes = [DeliveryError(str(tried), retryable=True)] * len(batch)
         self._settle(batch, outcomes)
         troubles = [outcome for outcome in outcomes if outcome is not None and outcome.retryable]
         self.last_error = clean(str(troubles[-1])) if troubles else ""

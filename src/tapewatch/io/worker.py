@@ -10,8 +10,8 @@ import asyncio
 import collections
 import contextlib
 import random
-from collections.abc import Sequence
-from typing import Final, Literal, Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Final, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ from tapewatch.model.errors import DeliveryError, StoreError
 from tapewatch.model.outputs import Alert, Output
 from tapewatch.model.text import clean
 
+Result = TypeVar("Result")
 WhenFull = Literal["block", "drop_newest", "spill"]
 
 DELIVER_S: Final = 10.0  # one delivery, whatever the sink does in it
@@ -217,39 +218,27 @@ class Worker:
         backoff, attempt = Backoff(self._rng), 0
         try:
             while attempt < limits.SINK_ATTEMPTS:
-                error = await self._attempt(batch)
-                if error is None:
+                tried = await attempted(self.sink.deliver(batch))
+                if not isinstance(tried, DeliveryError):
                     self.counters.delivered += len(batch)
                     return True
-                self.last_error = clean(str(error))
-                if error.held and self._owes(batch[0]):
+                self.last_error = clean(str(tried))
+                if tried.held and self._owes(batch[0]):
                     await asyncio.sleep(HELD_S)
                     continue
                 attempt += 1
-                hopeless = attempt == limits.SINK_ATTEMPTS or not error.retryable
+                hopeless = attempt == limits.SINK_ATTEMPTS or not tried.retryable
                 self._note_failure(batch[0], dead=hopeless)
                 if hopeless:
                     break
                 self.counters.retries += 1
-                asked_s = min(error.retry_after_s or 0.0, RETRY_AFTER_MAX_S)
+                asked_s = min(tried.retry_after_s or 0.0, RETRY_AFTER_MAX_S)
                 await asyncio.sleep(backoff.next_s(asked_s))
         except asyncio.CancelledError:
             self._drop(batch)
             raise
         self.counters.failed += len(batch)
         return False
-
-    async def _attempt(self, batch: Sequence[Output]) -> DeliveryError | None:
-        try:
-            async with asyncio.timeout(DELIVER_S):
-                await self.sink.deliver(batch)
-        except DeliveryError as error:
-            return error
-        except TimeoutError:
-            return DeliveryError(f"no answer within {DELIVER_S:g} s", retryable=True)
-        except Exception as error:  # sinks are code of others; a bug in one does not pass by itself
-            return DeliveryError(f"{type(error).__name__}: {error}", retryable=False)
-        return None
 
     def _note_failure(self, output: Output, *, dead: bool) -> None:
         if self._outbox is not None and isinstance(output, Alert):
@@ -261,3 +250,16 @@ class Worker:
     def _store_failed(self, error: StoreError) -> None:
         self.counters.store_errors += 1
         self.last_error = clean(str(error))
+
+
+async def attempted(delivery: Awaitable[Result]) -> Result | DeliveryError:
+    """What a sink answers within `DELIVER_S`, or what it failed with."""
+    try:
+        async with asyncio.timeout(DELIVER_S):
+            return await delivery
+    except DeliveryError as error:
+        return error
+    except TimeoutError:
+        return DeliveryError(f"no answer within {DELIVER_S:g} s", retryable=True)
+    except Exception as error:  # sinks are code of others; a bug in one does not pass by itself
+        return DeliveryError(f"{type(error).__name__}: {error}", retryable=False)
