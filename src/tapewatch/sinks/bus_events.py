@@ -5,6 +5,7 @@ JSON object (structured mode). `source` and `id` together name one event, whiche
 and however often: they are what a consumer drops duplicates by.
 """
 
+import re
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote
@@ -22,6 +23,8 @@ SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/json"
 REPORT_TYPE: Final = "tapewatch.observation.v1"
 ALERT_TYPE: Final = "tapewatch.alert.v1"
+_PLAIN: Final = re.compile(r"[!#$&-~]*")  # printable ASCII but for space, quote and percent
+_SAFE: Final = "!#$&'()*+,/:;=?@[]-._~^`{|}<>\\"  # the same for `quote`
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,7 +76,7 @@ def headers(message: Message, prefix: str, *, escaped: bool) -> dict[str, str]:
     """Binary mode: attributes as headers `prefix`name. `escaped` as the HTTP and NATS bindings want
     it: everything but printable ASCII, and space, quote and percent, as %XX."""
     found = {
-        f"{prefix}{name}": quote(value, safe=_SAFE) if escaped else value
+        f"{prefix}{name}": _escaped(value) if escaped else value
         for name, value in message.attributes.items()
         if name != "datacontenttype"
     }
@@ -83,6 +86,10 @@ def headers(message: Message, prefix: str, *, escaped: bool) -> dict[str, str]:
 def structured(message: Message) -> bytes:
     """Structured mode: one JSON object."""
     return _encode({**message.attributes, "data": msgspec.Raw(message.data)})
+
+
+def _escaped(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) else quote(value, safe=_SAFE)
 
 
 def _id(output: Alert | Report) -> str:
@@ -97,6 +104,3 @@ def _time(output: Alert | Report) -> str:
 
 def _digest(text: str, size: int) -> str:
     return blake2b(text.encode(), digest_size=size).hexdigest()
-
-
-_SAFE: Final = "!#$&'()*+,/:;=?@[]-._~^`{|}<>\\"
