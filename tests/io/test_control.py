@@ -24,6 +24,13 @@ def poll(switch: KillSwitchFile) -> str | None:
         (b'{"active": true, "actor": "ops", "more": [1]}', "kill on"),
         (b"off\n", None),
         (b'{"active":false}', None),
+        (b"ACTIVE", "kill on"),
+        (b'{"status":"ACTIVE"}', "kill on"),
+        (b'{"status":"ACTIVE","active":true,"reason":"a\\u001bb"}', "kill on: a\u00b7b"),
+        (b'{"status":"INACTIVE"}', None),
+        (b'{"status":"ACTIVE","active":false}', "kill unknown"),
+        (b'{"status":"paused"}', "kill unknown"),
+        (b"{}", "kill unknown"),
         (b"", "kill unknown"),
         (b"maybe", "kill unknown"),
         (b'{"active":1}', "kill unknown"),
@@ -87,7 +94,7 @@ def test_write_is_atomic_private_and_says_who(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "new" / "kill"
     switch = KillSwitchFile(path)
     write(path, "on", actor="ops\n[31m", reason="too loud", now_ns=5)
-    assert switch.poll(7) == Command(ts_recv=7, actor="ops·[31m", op="kill", argument="on")
+    assert switch.poll(7) == Command(7, "ops·[31m", "kill", "on: too loud")
     order = read(path)
     assert order is not None
     assert (order.reason, order.at_ns) == ("too loud", 5)

@@ -1,7 +1,8 @@
-"""The kill switch: a small file that any operator or program can write.
+"""The kill switch: what it may say, and the small file that any operator or program can write.
 
-`on` or `off`, or JSON with `"active": true|false`; no file means off. Read once per timer, it
-becomes a `Command` when it changes, so that the tape shows when and by whom emission was stopped.
+`on` or `off`, JSON with `"active": true|false`, or bot 4.15's `"status": "ACTIVE"|"INACTIVE"`; no
+file means off. Where else it may be, and what comes of several, is in `control_switches.py`. A
+change becomes a `Command`, so that the tape shows when and by whom emission was stopped.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import tempfile
 from typing import Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from tapewatch.model import limits
 from tapewatch.model.errors import ConfigError
@@ -22,9 +24,24 @@ Switch = Literal["on", "off", "unknown"]
 UNREADABLE_POLLS: Final = 2  # a file being replaced may be unreadable once, not twice
 
 
-class _Order(msgspec.Struct):
+_WORDS: Final = {b"on": True, b"active": True, b"off": False, b"inactive": False}
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a switch says, by whom and why; ns at which it was set, 0 where nobody says."""
+
     active: bool
-    actor: str = "file"
+    actor: str = ""
+    reason: str = ""
+    at_ns: int = 0
+
+
+class _Written(msgspec.Struct):
+    """Both ways to write it; one of them must be there, and both must agree."""
+
+    active: bool | UnsetType = UNSET
+    status: Literal["ACTIVE", "INACTIVE"] | UnsetType = UNSET
+    actor: str = ""
     reason: str = ""
     at_ns: int = 0
 
@@ -49,17 +66,18 @@ class KillSwitchFile:
         if state == self.state:
             return None
         self.state = state
-        actor = clean(order.actor) if order else "file"
-        return Command(ts_recv=now_ns, actor=actor, op="kill", argument=state)
+        actor = clean(order.actor or "file") if order else "file"
+        why = f": {clean(order.reason)}" if order and order.reason else ""
+        return Command(ts_recv=now_ns, actor=actor, op="kill", argument=state + why)
 
 
-def read(path: pathlib.Path) -> _Order | None:
+def read(path: pathlib.Path) -> Order | None:
     """What the file says; None when it cannot be read or understood."""
     try:
         # Not blocking: a named pipe in the place of the file must not stop the loop.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return _Order(active=False)
+        return Order(active=False)
     except OSError:
         return None
     try:
@@ -68,13 +86,28 @@ def read(path: pathlib.Path) -> _Order | None:
         return None
     finally:
         os.close(file)
-    word = data.strip().lower()
-    if word in {b"on", b"off"}:
-        return _Order(active=word == b"on")
+    return parse(data)
+
+
+def parse(data: bytes) -> Order | None:
+    """What these bytes say; None when they cannot be understood."""
+    if len(data) > limits.CONTROL_BYTES:
+        return None
+    active = _WORDS.get(data.strip().lower())
+    if active is not None:
+        return Order(active)
     try:
-        return msgspec.json.decode(data, type=_Order)
+        found = msgspec.json.decode(data, type=_Written)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    said = set()
+    if found.active is not UNSET:
+        said.add(found.active)
+    if found.status is not UNSET:
+        said.add(found.status == "ACTIVE")
+    if len(said) != 1:
+        return None
+    return Order(said.pop(), clean(found.actor), clean(found.reason), found.at_ns)
 
 
 def write(
@@ -84,7 +117,7 @@ def write(
 
     Raises `ConfigError` when the file cannot be written.
     """
-    order = _Order(active=state == "on", actor=clean(actor), reason=clean(reason), at_ns=now_ns)
+    order = Order(active=state == "on", actor=clean(actor), reason=clean(reason), at_ns=now_ns)
     data = msgspec.json.encode(order) + b"\n"
     assert len(data) <= limits.CONTROL_BYTES
     try:
