@@ -320,5 +320,7 @@ def _is_meant(found: Found, key: Key, value: str) -> bool:
             return market is not None and value in (market.yes, market.no)
         case "slug":
             return found.slug == value
+        case "question_ids":
+            return found.question_id == value
         case _:
-            return True
+            return found.number == value

@@ -7,7 +7,7 @@ into a text.
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tapewatch.model.errors import DecodeError
 from tapewatch.model.text import clean
@@ -28,6 +28,8 @@ class GammaRow(Struct, rename="camel"):
     """A market of Gamma. Any field may be missing, null, or of another type than it was."""
 
     condition_id: str
+    id: Any = ""
+    question_id: Any = field(name="questionID", default="")
     slug: Any = ""
     question: Any = ""
     outcomes: Any = None
@@ -63,6 +65,7 @@ class ClobRow(Struct):
 
     condition_id: str
     tokens: list[TokenRow]
+    question_id: Any = ""
     market_slug: Any = ""
     question: Any = ""
     active: Any = True

@@ -44,8 +44,8 @@ class Found(Struct, frozen=True, kw_only=True):
     known yet, ask again.
 
     `exclusive`: exactly one market of its event pays; `open_ended`: the event's list of markets is
-    not complete, so that none of them may. Prices in pUSD, 0.0 where there is none; `volume_24h` in
-    pUSD. Texts are safe to show."""
+    not complete, so that none of them may. `number`: Gamma's own id of the market. Prices in pUSD,
+    0.0 where there is none; `volume_24h` in pUSD. Texts are safe to show."""
 
     condition: str
     market: Market | None
@@ -59,6 +59,8 @@ class Found(Struct, frozen=True, kw_only=True):
     event_title: str = ""
     exclusive: bool = False
     open_ended: bool = False
+    number: str = ""
+    question_id: str = ""
     bid: float = 0.0
     ask: float = 0.0
     volume_24h: float = 0.0
@@ -230,6 +232,7 @@ def _of_gamma(row: GammaRow, event: EventRow | None, now: int) -> Found | str:
     )
     about = _About(
         condition=row.condition_id,
+        question_id=text_of(row.question_id).lower(),
         slug=text_of(row.slug),
         question=text_of(row.question),
         neg_risk=row.neg_risk is True,
@@ -254,6 +257,7 @@ def _of_clob(row: ClobRow, now: int) -> Found | str:
     )
     about = _About(
         condition=row.condition_id,
+        question_id=text_of(row.question_id).lower(),
         slug=text_of(row.market_slug),
         question=text_of(row.question),
         neg_risk=row.neg_risk is True,
@@ -267,6 +271,7 @@ class _About(Struct, frozen=True, kw_only=True):
     """What both services say of a market, in one form."""
 
     condition: str
+    question_id: str
     slug: str
     question: str
     neg_risk: bool
@@ -307,6 +312,8 @@ def _found(
         event_title=text_of(event.title) if event is not None else "",
         exclusive=about.neg_risk or (event is not None and event.neg_risk is True),
         open_ended=other or (event is not None and event.neg_risk_augmented is True),
+        number=text_of(row.id) if row is not None else "",
+        question_id=about.question_id,
         bid=number_of(row.best_bid) if row is not None else 0.0,
         ask=number_of(row.best_ask) if row is not None else 0.0,
         volume_24h=number_of(row.volume24hr) if row is not None else 0.0,
