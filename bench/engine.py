@@ -53,7 +53,6 @@ async def record(folder: pathlib.Path, minutes: float, channels: tuple[str, ...]
             sinks=[],
             clock=clock,
             ledger=Ledger(),
-            on_events=lambda _: None,
         )
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(minutes * 60, stop.set)

@@ -10,9 +10,9 @@ import textwrap
 from collections.abc import Iterable
 
 from tapewatch.sinks import metrics_names
-from tapewatch.sinks.metrics import MetricsSettings
 from tapewatch.sinks.metrics_families import ASKED, MODES, RESULTS, SWITCH
 from tapewatch.sinks.metrics_names import OURS, POLYTRADERS, Metric
+from tapewatch.sinks.metrics_settings import MetricsSettings
 from tapewatch.sinks.metrics_vitals import EVENTS, total
 
 PAGE = pathlib.Path(__file__).resolve().parent / "reference" / "metrics.md"

@@ -10,7 +10,8 @@ import aiohttp
 
 from tapewatch.app.health import Facts
 from tapewatch.app.http_api import Api, Service
-from tapewatch.app.http_api_guard import HEADERS, HttpSettings
+from tapewatch.app.http_api_guard import HEADERS
+from tapewatch.app.http_settings import HttpSettings
 from tapewatch.gate.advice import AdviceSettings, Mode
 from tapewatch.gate.advisor import Advisor
 from tapewatch.io.clock import SystemClock

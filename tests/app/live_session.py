@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from tapewatch.app.ledger import Ledger
-from tapewatch.app.live import Live
+from tapewatch.app.live import Listener, Live
 from tapewatch.app.sources import Sources
 from tapewatch.detect.driftlock import Driftlock
 from tapewatch.detect.feed import Feed
@@ -35,6 +35,16 @@ class Memory:
 
     async def deliver(self, batch: Sequence[Output], /) -> None:
         self.got.extend(batch)
+
+
+class _Trades(Listener):
+    """Collects trades."""
+
+    def __init__(self, trades: list[Trade]) -> None:
+        self._trades = trades
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        self._trades.extend(event for event in events if isinstance(event, Trade))
 
 
 class Session:
@@ -75,7 +85,7 @@ class Session:
                 sinks=[self.sink],
                 clock=clock,
                 ledger=self.ledger,
-                on_events=self._events,
+                listener=_Trades(self.trades),
             )
             sources = Sources(
                 [self.venue], live.inbox, clock, state=live.engine.venue_states.__getitem__
@@ -85,9 +95,6 @@ class Session:
             await live.run(sources, stop)
             self.ended_ns = clock.now_ns()
             self.counts = engine.counts
-
-    def _events(self, events: Sequence[Event]) -> None:
-        self.trades.extend(event for event in events if isinstance(event, Trade))
 
     @property
     def alerts(self) -> list[Alert]:

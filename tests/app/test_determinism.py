@@ -94,7 +94,6 @@ def test_any_chunking_gives_the_same(
             sinks=[Memory()],
             clock=virtual_time.loop_clock(),
             ledger=Ledger(),
-            on_events=lambda _: None,
         )
         at = 0
         while at < len(inputs):

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from api_kit import SLUG, World, post, raw, said, status, with_api
 
-from tapewatch.app.http_api_guard import HttpSettings, check
+from tapewatch.app.http_api_guard import check
+from tapewatch.app.http_settings import HttpSettings
 from tapewatch.model import limits
 from tapewatch.model.errors import ConfigError
 from tapewatch.testing import virtual_time

@@ -226,6 +226,6 @@ def test_only_a_refusal_before_any_data_is_hopeless(tmp_path: pathlib.Path) -> N
         told = Told()
         watch = Watch(config, tmp_path, SystemClock(), Screen(bell=False), told.streams)
         files = SessionFiles(tmp_path, config.sink.files)
-        watch._on_events(events, files)
+        watch.on_events(events, files)
         files.close()
         assert watch._hopeless.is_set() is hopeless

@@ -20,8 +20,9 @@ from tapewatch.io.websocket import Counters as SocketCounters
 from tapewatch.io.worker import Counters
 from tapewatch.model.outputs import Contribution, Fault, Observation, Suppressed
 from tapewatch.model.time import NS_PER_S
-from tapewatch.sinks.metrics import Metrics, MetricsSettings
+from tapewatch.sinks.metrics import Metrics
 from tapewatch.sinks.metrics_names import OURS, POLYTRADERS
+from tapewatch.sinks.metrics_settings import MetricsSettings
 from tapewatch.sinks.metrics_vitals import EVENTS, SinkVitals, Vitals, total
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent

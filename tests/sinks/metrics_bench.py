@@ -10,7 +10,8 @@ from tapewatch.gate.alerts import Candidate
 from tapewatch.gate.gate import Gate, GateState, judge
 from tapewatch.model.outputs import Contribution, Observation, Output
 from tapewatch.model.time import NS_PER_S
-from tapewatch.sinks.metrics import Metrics, MetricsSettings
+from tapewatch.sinks.metrics import Metrics
+from tapewatch.sinks.metrics_settings import MetricsSettings
 
 AT = 1_767_225_600 * NS_PER_S
 CONDITION = "0xf1a2b3" + "0" * 58

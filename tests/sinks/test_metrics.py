@@ -11,7 +11,7 @@ from tapewatch.model.outputs import Alert, DataVerdict, Fault, Observation, Repo
 from tapewatch.model.reasons import Reason
 from tapewatch.model.time import NS_PER_S
 from tapewatch.sinks import metrics_names as names
-from tapewatch.sinks.metrics import MetricsSettings
+from tapewatch.sinks.metrics_settings import MetricsSettings
 from tapewatch.sinks.metrics_vitals import SinkVitals, Vitals
 
 

@@ -20,7 +20,8 @@ from tapewatch.io.worker import Worker
 from tapewatch.model.inputs import Command, Frame, Input, Link, Timer
 from tapewatch.model.time import NS_PER_S
 from tapewatch.sinks import metrics_names as names
-from tapewatch.sinks.metrics import Metrics, MetricsSettings
+from tapewatch.sinks.metrics import Metrics
+from tapewatch.sinks.metrics_settings import MetricsSettings
 from tapewatch.sinks.metrics_vitals import Vitals, take
 from tapewatch.venues.ndjson import Ndjson
 

@@ -6,8 +6,9 @@ from tapewatch.io.worker import Counters
 from tapewatch.model import limits
 from tapewatch.model.outputs import Fault, Observation
 from tapewatch.sinks import metrics_names as names
-from tapewatch.sinks.metrics import LINKS, MetricsSettings
+from tapewatch.sinks.metrics import LINKS
 from tapewatch.sinks.metrics_counts import STRANGERS
+from tapewatch.sinks.metrics_settings import MetricsSettings
 from tapewatch.sinks.metrics_vitals import SinkVitals, Vitals
 
 SERIES = 2_000  # the most that one page may hold, whatever is watched

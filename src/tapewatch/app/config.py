@@ -17,13 +17,19 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from tapewatch.app import registry
+from tapewatch.app.aliases import renamed
 from tapewatch.app.config_file import flatten, read_file
 from tapewatch.app.environment import COMMAND_LINE, Setting, settings_of
+from tapewatch.app.http_settings import HttpSettings
 from tapewatch.app.suggest import did_you_mean
+from tapewatch.gate.advice import AdviceSettings, Mode
 from tapewatch.gate.gate import Gate
+from tapewatch.io.redis_state import RedisSettings
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.text import clean
 from tapewatch.model.time import parse_duration
+from tapewatch.sinks.bus_settings import BusSettings
+from tapewatch.sinks.metrics_settings import MetricsSettings
 from tapewatch.sinks.session_files import FileNames
 
 PROJECT_FILE: Final = "tapewatch.toml"
@@ -88,6 +94,20 @@ class Sinks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     terminal: TerminalSink = TerminalSink()
     files: FileNames = FileNames()
+    bus: BusSettings = BusSettings()
+
+
+class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the service may say, and to whom.
+
+    `mode` is `shadow_only` (reports and advice are on trial and bind nobody), `limited_live` (they
+    bind for sink.bus.limited_markets) or `general_live`. `tapewatch promote` says when the next
+    one is earned. `shadow_log` is a file of what the gate held up, or would have; empty: one in
+    the session's folder.
+    """
+
+    mode: Mode = "shadow_only"
+    shadow_log: str = ""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -99,6 +119,11 @@ class Config(Struct, frozen=True, kw_only=True):
     gate: Gate
     kill_switch: KillSwitch
     sink: Sinks
+    service: ServiceSettings
+    http: HttpSettings
+    advice: AdviceSettings
+    metrics: MetricsSettings
+    redis: RedisSettings
 
 
 class Loaded(Struct, frozen=True):
@@ -116,6 +141,11 @@ SECTIONS: Final[dict[str, type[Struct]]] = {
     "gate": Gate,
     "kill_switch": KillSwitch,
     "sink": Sinks,
+    "service": ServiceSettings,
+    "http": HttpSettings,
+    "advice": AdviceSettings,
+    "metrics": MetricsSettings,
+    "redis": RedisSettings,
 }
 
 
@@ -132,9 +162,9 @@ def load(
         files = [*(path for path in files if path == user), file]
     said = [setting for path in files for setting in read_file(path)]
     from_environment, notes = settings_of(environment)
-    said += [*from_environment, *flags]
+    said, old_names = renamed([*said, *from_environment, *flags])
     config, origins = assemble(said)
-    return Loaded(config, origins, tuple(notes), tuple(str(path) for path in files))
+    return Loaded(config, origins, (*notes, *old_names), tuple(str(path) for path in files))
 
 
 def restore(plain: Mapping[str, Any], changes: Sequence[Setting] = ()) -> Config:

@@ -30,11 +30,11 @@ from tapewatch.app.health import LOOP_S, Facts, health, ready
 from tapewatch.app.http_api_guard import (
     IDLE_S,
     Guard,
-    HttpSettings,
     check,
     json_response,
     token_of,
 )
+from tapewatch.app.http_settings import HttpSettings
 from tapewatch.gate.advisor import Advisor
 from tapewatch.io import control
 from tapewatch.io.clock import Clock

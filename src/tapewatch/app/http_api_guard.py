@@ -9,23 +9,21 @@ to be something else than they say, kept, or shown in a frame.
 
 import asyncio
 import hmac
-import ipaddress
 import os
 import secrets
 import stat
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
 
+from tapewatch.app.http_settings import HttpSettings
 from tapewatch.model import limits
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.text import clean
 
-PORT: Final = 8415
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 TOKEN_CHARS: Final = 22  # 128 bits in base64
 TOKEN_BYTES: Final = 32
@@ -42,34 +40,6 @@ HEADERS: Final = {
 OPEN: Final = frozenset({"none", "same-origin"})  # `Sec-Fetch-Site` of what nobody else made
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The HTTP interface of `tapewatch serve`.
-
-    It listens on this machine only. `port` 0 is a free one. `token_file` holds the token that
-    changes need, at least 128 bits, readable by nobody else; by default one is made in the
-    session's folder. Another `host` needs such a file, and `behind_tls_proxy`, because a token in
-    the open is none; every route asks for it then. `hosts` are further names under which a proxy
-    may ask for us.
-    """
-
-    enabled: bool = True
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65_535)] = PORT
-    token_file: str = ""
-    hosts: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
-    behind_tls_proxy: bool = False
-
-    @property
-    def local(self) -> bool:
-        """Whether only this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:  # a name
-            return False
 
 
 def check(settings: HttpSettings) -> None:

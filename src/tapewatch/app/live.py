@@ -8,7 +8,7 @@ or the store refuses, outputs wait here and are tried again; recording and detec
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -35,10 +35,19 @@ DRAIN_S: Final = 5.0  # sinks get so long at the end; what is owed stays in the 
 _encode = msgspec.json.Encoder().encode
 
 
+class Listener:
+    """Sees what a session sees, at once: it must be quick."""
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """The events of one input, right after its step."""
+
+    def on_outputs(self, outputs: Sequence[Output]) -> None:
+        """What a batch of inputs gave rise to, before any of it is durable."""
+
+
 class Live:
     """One session while it runs. `ledger` and `engine` may be read at any time.
 
-    `on_events` sees the events of each input right after its step (it must be quick).
     `keeper` keeps checkpoints of the engine's memory. Alerts are owed to every durable sink,
     reports to buses.
     """
@@ -52,7 +61,7 @@ class Live:
         sinks: Sequence[Sink | OutboxSink],
         clock: Clock,
         ledger: Ledger,
-        on_events: Callable[[Sequence[Event]], None],
+        listener: Listener | None = None,
         keeper: Keeper | None = None,
     ) -> None:
         self.engine, self.tape, self.store, self.ledger = engine, tape, store, ledger
@@ -65,7 +74,7 @@ class Live:
         ]
         self._mode = next((bus.mode for bus in buses), "")
         self._clock = clock
-        self._on_events = on_events
+        self._listener = listener or Listener()
         self._keeper, self._keep_s = keeper, 0.0  # loop time of the next checkpoint
         self.trouble = ""  # why outputs are waiting, for people
         self.ended = False
@@ -152,6 +161,7 @@ class Live:
             self._step(item, self.tape.append(item), outputs)
             if self.tape.paused:
                 self._pause(item, outputs)
+        self._listener.on_outputs(outputs)
         for output in outputs:
             self.ledger.see(output)
             if isinstance(output, Alert | Report):
@@ -170,9 +180,14 @@ class Live:
                 self._hole = False
                 self._step(resumed[1], resumed[0], outputs)
 
+    @property
+    def waiting(self) -> int:
+        """Outputs that are not durable yet."""
+        return len(self._waiting)
+
     def _step(self, item: Input, seq: int, outputs: list[Output]) -> None:
         outputs.extend(self.engine.step(item, seq))
-        self._on_events(self.engine.events)
+        self._listener.on_events(self.engine.events)
 
     async def _durable_now(self) -> bool:
         """Commit the tape if something is to be said or it is time; what is said gets outbox rows.

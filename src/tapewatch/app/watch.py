@@ -18,14 +18,16 @@ from tapewatch.app.build import engine_of
 from tapewatch.app.checkpoint import Keeper
 from tapewatch.app.config import Config, effective
 from tapewatch.app.ledger import Ledger
-from tapewatch.app.live import Live, first_failure
+from tapewatch.app.live import Listener, Live, first_failure
 from tapewatch.app.resume import Begun, begin, refuse_other_settings, resume
+from tapewatch.app.service import Service
 from tapewatch.app.session import TAPE, forget_summary, write_summary
 from tapewatch.app.session_log import LogSink, session_log
 from tapewatch.app.sources import Sources
 from tapewatch.io.clock import Clock
 from tapewatch.io.control import KillSwitchFile, read
 from tapewatch.io.lock import SessionLock
+from tapewatch.io.outbox import OutboxSink
 from tapewatch.io.store import Store
 from tapewatch.io.tape_check import Verification, verify
 from tapewatch.io.tape_frames import segment_files
@@ -67,18 +69,42 @@ class Parts(Struct, frozen=True):
     live: Live
     files: SessionFiles
     sources: Sources
+    service: Service
+
+
+class _Ears(Listener):
+    """Passes what happens to the session and to what stands beside it."""
+
+    def __init__(self, watch: "Watch", files: SessionFiles, service: Service) -> None:
+        self._watch, self._files, self._service = watch, files, service
+        self.on_outputs = service.on_outputs  # type: ignore[method-assign]
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        self._watch.on_events(events, self._files)
+        self._service.on_events(events)
 
 
 class Watch:
     """A session in the folder `folder`, which exists. Use as `await Watch(...).run(stop)`.
+
+    `serve`: it runs as a service, with an HTTP interface, and tells what happens line by line
+    instead of on cards.
 
     Raises `SessionBusy` if another process has the folder, `ConfigError` if the folder holds a
     session with other settings or cannot be written.
     """
 
     def __init__(
-        self, config: Config, folder: Path, clock: Clock, screen: Screen, streams: Streams
+        self,
+        config: Config,
+        folder: Path,
+        clock: Clock,
+        screen: Screen,
+        streams: Streams,
+        *,
+        serve: bool = False,
     ) -> None:
+        self._serve = serve
         self.config, self.folder, self.clock, self.streams = config, folder, clock, streams
         self.banner = screen.banner
         self._screen = screen
@@ -121,10 +147,14 @@ class Watch:
             tape = TapeWriter(tape_folder, config=effective(self.config), version=__version__)
             opened.callback(tape.close)
             forget_summary(self.folder)
-            store = Store(self.folder / STORE)
+            store = Store(self.folder / STORE, buffer=self.config.sink.bus.buffer)
             opened.callback(store.close)
             engine = engine_of(self.config)
-            sinks = [SessionFiles.name, Terminal.name]
+            service = Service(self.config, engine, self.folder, self.clock, http=self._serve)
+            beside = service.sinks()
+            people = [] if self._serve else [Terminal.name]
+            buses = [sink.name for sink in beside if isinstance(sink, OutboxSink)]
+            sinks = [SessionFiles.name, *people, *buses]
             begun, late = Begun(self.ledger), 0
             if again:
                 begun = begin(self.folder, self.config, engine, tape.recovered.last, self.ledger)
@@ -132,9 +162,12 @@ class Watch:
                 late = resume(tape_folder, engine, tape, store, sinks, begun)
             files = SessionFiles(self.folder, self.config.sink.files, alerts=self.ledger.alerts)
             opened.pop_all()
-        shown = self.ledger.alerts - late
         terminal = Terminal(
-            self.streams.out, self.streams.err, self._screen, prices=files.prices, shown=shown
+            self.streams.out,
+            self.streams.err,
+            self._screen,
+            prices=files.prices,
+            shown=self.ledger.alerts - late,
         )
         self._log = session_log(lambda line: self._write(line, files), self.clock)
         self._log.info("session.started", name=self.folder.name, version=__version__)
@@ -145,10 +178,10 @@ class Watch:
             engine,
             tape=tape,
             store=store,
-            sinks=[files, terminal, LogSink(self._log)],
+            sinks=[files, *([] if self._serve else [terminal]), LogSink(self._log), *beside],
             clock=self.clock,
             ledger=self.ledger,
-            on_events=lambda events: self._on_events(events, files),
+            listener=_Ears(self, files, service),
             keeper=Keeper(self.folder, self.config, begun.links),
         )
         # The switch begins where an earlier process of the session left the gate.
@@ -157,7 +190,8 @@ class Watch:
         sources = Sources(
             self.config.venues, live.inbox, self.clock, switch, state=states.__getitem__
         )
-        return Parts(live, files, sources)
+        self._fresh = not again
+        return Parts(live, files, sources, service)
 
     async def _finish(self, parts: Parts, ended: str) -> None:
         """Close the rest and give the account. A disk that refuses even this is told, and does not
@@ -181,7 +215,7 @@ class Watch:
         if self.streams.verbose:
             self.streams.say(line)
 
-    def _on_events(self, events: Sequence[Event], files: SessionFiles) -> None:
+    def on_events(self, events: Sequence[Event], files: SessionFiles) -> None:
         for event in events:
             if isinstance(event, Trade):
                 files.trade(event)
@@ -209,6 +243,9 @@ class Watch:
                 group.create_task(self._trouble(parts.live), name="trouble"),
                 group.create_task(self._guard(stop), name="guard"),
                 group.create_task(self._report(parts), name="status"),
+                group.create_task(
+                    parts.service.run(parts.live, parts.sources, fresh=self._fresh), name="service"
+                ),
             ]
             if self.config.session.lasts_s is not None:
                 ending = self._end(stop, self.config.session.lasts_s)

@@ -49,6 +49,7 @@ from tapewatch.model.events import Bar, Book, Event, Quote, Sample, Status, Trad
 from tapewatch.model.inputs import Baseline, Command, Frame, Input, Link, Timer
 from tapewatch.model.instrument import group_of
 from tapewatch.model.outputs import Fault, Observation, Output
+from tapewatch.model.reasons import Reason
 from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S, TS_MAX_NS, TS_MIN_NS
 from tapewatch.venues.base import Venue
@@ -160,7 +161,8 @@ class Engine:
             )
         venue = self.venues.get(link.source)
         events = [] if venue is None else self._ask(link.source, venue.on_link, link)
-        return [*events, link]
+        # Of a source with several connections the venue says itself what is stale.
+        return [*events, link] if link.stream == "ws" else events
 
     def _ask(
         self, source: str, method: Callable[[Any, Any], Iterable[Event]], about: Any
@@ -219,7 +221,10 @@ class Engine:
         """The kill switch is on, off or unreadable: told in any case, once, with who and why."""
         if word != self.gate_state.kill and self._owns_key(f"{_SWITCH}:*"):
             kind = f"killswitch_{word if word in ('on', 'off') else 'unreadable'}"
-            yield Fault(kind, _SWITCH, "", self.now, f"{actor}: {why}" if why else actor)
+            said = f"{actor}: {why}" if why else actor
+            if word != "off":
+                said = f"{said} ({Reason.KILL_SWITCH_ACTIVE})"
+            yield Fault(kind, _SWITCH, "", self.now, said)
 
     def _adopt(self, command: Command) -> Iterable[Fault]:
         """Begin with a baseline from elsewhere, or say why not."""

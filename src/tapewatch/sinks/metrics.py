@@ -13,9 +13,8 @@ The kill switch stops reports and alerts, not detection: cycles, anomalies and z
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, ClassVar, Final, Literal
+from typing import ClassVar, Final
 
-from msgspec import Meta, Struct
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric as Family
@@ -40,6 +39,7 @@ from tapewatch.sinks import metrics_names as names
 from tapewatch.sinks.metrics_counts import Counts
 from tapewatch.sinks.metrics_families import families
 from tapewatch.sinks.metrics_markets import Markets
+from tapewatch.sinks.metrics_settings import MetricsSettings
 from tapewatch.sinks.metrics_vitals import Vitals
 
 LINKS: Final = 128  # sockets and services that have a series each
@@ -49,25 +49,6 @@ _WARNINGS: Final = {
     str(Reason.ANOMALYDETECTOR_PRICE_SPIKE): "price_spike",
     str(Reason.ANOMALYDETECTOR_VOLUME_SPIKE): "volume_spike",
 }
-
-
-class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the page shows beside the totals.
-
-    `compat = "polytraders"` adds bot 4.15's four metrics under its names, for at most
-    `compat_markets` markets: with a label for each, its specification makes 300,000 series of
-    100,000 markets, and a page of 40 MiB. `top_k` markets, those that peaked most, have series of
-    their own. A z-score above `high_z` counts as high. `peak_s`: the longest pause between two
-    scrapes in which no peak is missed. `fresh_s`: a z-score that is older (and older than two
-    cycles) is not shown, for bot 4.15's main failure is to go on serving it.
-    """
-
-    compat: Literal["", "polytraders"] = ""
-    compat_markets: Annotated[int, Meta(ge=1, le=400)] = 400
-    top_k: Annotated[int, Meta(ge=1, le=50)] = 20
-    high_z: Annotated[float, Meta(gt=0.0)] = 5.0
-    peak_s: Annotated[float, Meta(ge=1.0, le=3600.0)] = 60.0
-    fresh_s: Annotated[float, Meta(ge=1.0, le=86400.0)] = 60.0
 
 
 class Metrics:
