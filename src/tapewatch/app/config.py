@@ -34,7 +34,8 @@ from tapewatch.sinks.session_files import FileNames
 
 PROJECT_FILE: Final = "tapewatch.toml"
 USER_FILE: Final = "~/.config/tapewatch/config.toml"
-KILL_SWITCH_FILE: Final = "~/.local/state/tapewatch/killswitch"
+STATE_FOLDER: Final = "~/.local/state/tapewatch"
+KILL_SWITCH_FILE: Final = f"{STATE_FOLDER}/killswitch"
 # `driftlock` and `zscore`, faithful to the rules of others, and the simpler `staleness` are off
 # until they are named.
 DEFAULT_DETECTORS: Final = (

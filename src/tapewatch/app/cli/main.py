@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo:demo", "See it work: about a minute, offline, nothing to set up."),
     "watch": ("watch:watch", "Watch live markets."),
     "markets": ("markets:markets", "Markets of Polymarket: search, show."),
+    "serve": ("serve:serve", "Watch as a service: gate, health, metrics, buses."),
     "scan": ("scan:scan", "Find lines of a log that do not look like the lines before them."),
     "simulate": ("simulate:simulate", "Serve a venue on this machine, with faults on request."),
     "import": ("importing:import_", "Make a tape from files of trades, bars or raw frames."),
