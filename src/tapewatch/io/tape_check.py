@@ -1,7 +1,9 @@
 """Verifying a tape: every checksum, the chain, the numbering, the headers and the index.
 
 Detects whatever was changed, removed, exchanged or cut off, as far as a chain can: who rewrites
-everything to the end passes, unless the chain hash noted elsewhere is given as `head`.
+everything to the end passes, unless the chain hash noted elsewhere is given as `head`. A tape that
+was pruned on purpose says so itself, and is whole from where it begins; one that begins later
+without a word, or otherwise than it says, is not.
 """
 
 import os
@@ -21,6 +23,7 @@ from tapewatch.io.tape_frames import (
     segment_files,
     segment_number,
 )
+from tapewatch.io.tape_prune import MARK, Mark, read_mark
 from tapewatch.io.tape_records import (
     FORMAT,
     Header,
@@ -47,7 +50,8 @@ class Problem(NamedTuple):
 
 class Verification(NamedTuple):
     """Result of `verify`. `closed`: the tape ends with its end mark. `unfinished`: bytes after the
-    last closed frame of an open tape, which no chain covers yet. At most
+    last closed frame of an open tape, which no chain covers yet. `first`: the record that the tape
+    begins with; `pruned_ns`: when those before it were let go, 0: they were not. At most
     `limits.TAPE_PROBLEMS` problems are listed."""
 
     frames: int
@@ -56,6 +60,8 @@ class Verification(NamedTuple):
     closed: bool
     unfinished: int
     problems: tuple[Problem, ...]
+    first: int = 1
+    pruned_ns: int = 0
 
     @property
     def ok(self) -> bool:
@@ -73,6 +79,8 @@ def verify(path: Path, head: str | None = None) -> Verification:
         raise TapeError("there is no tape here", str(path))
     whole = path.is_dir()
     check = _Check(following=1 if whole else 0)
+    if whole:
+        check.begin(path, files[0])
     for file in files:
         check.segment(file, segment_number(file) if whole else 1)
         if file != files[-1] and check.unfinished:
@@ -89,6 +97,8 @@ def verify(path: Path, head: str | None = None) -> Verification:
         check.closed,
         check.unfinished,
         tuple(check.problems[: limits.TAPE_PROBLEMS]),
+        check.first,
+        check.pruned_ns,
     )
 
 
@@ -98,13 +108,29 @@ class _Check:
     def __init__(self, following: int) -> None:
         self.frames = self.records = self.unfinished = 0
         self.head = GENESIS
+        self.first = 1
+        self.pruned_ns = 0
         self.closed = False
         self.at = 0
         self.problems: list[Problem] = []
         self._file = Path()
         self._number = 0  # of the segment
         self._following = following  # number of the next record, 0: not known yet
+        self._mark: Mark | None = None
         self._unpacker = Unpacker()
+
+    def begin(self, folder: Path, file: Path) -> None:
+        """A tape may begin with any segment that the mark of its pruning allows for: a crash may
+        have come between the removal of two."""
+        try:
+            self._mark = read_mark(folder)
+        except TapeError as error:
+            self._file = folder / MARK
+            self.problem(0, str(error))
+        number = segment_number(file)
+        if self._mark is not None and 1 < number <= self._mark.segment + 1:
+            self._number, self._following = number - 1, 0
+            self.pruned_ns = self._mark.at_ns
 
     def problem(self, offset: int, text: str) -> None:
         if len(self.problems) < limits.TAPE_PROBLEMS:
@@ -175,7 +201,14 @@ class _Check:
         return index_entry(piece.offset, len(piece.data), first, last, times, self.head)
 
     def _header(self, offset: int, header: Header) -> None:
-        self._following = self._following or header.first
+        if not self._following:
+            self.first = self._following = header.first
+            if self.pruned_ns:
+                self.head = bytes.fromhex(header.prev)
+        mark = self._mark
+        begun = mark is not None and self._number == mark.segment + 1
+        if mark and begun and (header.first, header.prev) != (mark.first, mark.head):
+            self.problem(offset, f"{MARK} belongs to another tape")
         expected = (FORMAT, self._number, self._following)
         if (header.tape, header.segment, header.first) != expected:
             self.problem(offset, "the header belongs to another tape or segment")

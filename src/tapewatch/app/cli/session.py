@@ -108,6 +108,11 @@ def verify(context: click.Context, *, name: str, head: str | None, as_json: bool
             f"{folder.name}: {state}, {counted(found.records, 'record')}"
             f" in {counted(found.frames, 'frame')}, {ending}"
         )
+        if found.pruned_ns:
+            shell.put(
+                f"  begins    with record {found.first:,}; what came before was let go"
+                f" on {format_rfc3339(found.pruned_ns, 0)} (tapewatch history prune)"
+            )
         shell.put(f"  head      {found.head}")
         if found.unfinished:
             shell.say(f"  The last {found.unfinished:,} bytes are no complete frame yet.")
