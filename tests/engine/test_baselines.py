@@ -112,8 +112,8 @@ def test_the_switch_is_told_once_with_who_and_why() -> None:
     words = ["on: too loud", "on: again", "unknown: no answer", "off"]
     told = run(engine(), [Command(T0, "ops", "kill", word) for word in words])
     assert [(o.kind, o.source, o.detail) for o in told if isinstance(o, Fault)] == [
-        ("killswitch_on", "killswitch", "ops: too loud"),
-        ("killswitch_unreadable", "killswitch", "ops: no answer"),
+        ("killswitch_on", "killswitch", "ops: too loud (KILL_SWITCH_ACTIVE)"),
+        ("killswitch_unreadable", "killswitch", "ops: no answer (KILL_SWITCH_ACTIVE)"),
         ("killswitch_off", "killswitch", "ops"),
     ]
     assert engine().step(Command(T0, "ops", "kill", "off")) == []

@@ -21,6 +21,8 @@ _LINKS: Final = {
     "link_down": "link.down",
     "stale": "data.stale",
     "current": "data.current",
+    "killswitch_on": "killswitch.on",
+    "killswitch_off": "killswitch.off",
     "killswitch_unreadable": "killswitch.unreadable",
 }
 

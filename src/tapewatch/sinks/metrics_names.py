@@ -21,7 +21,8 @@ CAUSES: Final = (
 )  # fmt: skip
 FAULTS: Final[tuple[str, ...]] = (
     *get_args(StatusKind),
-    "link_up", "link_down", "detector_error", "keys_evicted", "killswitch_unreadable",
+    "link_up", "link_down", "detector_error", "keys_evicted", "baseline_refused",
+    "killswitch_on", "killswitch_off", "killswitch_unreadable",
 )  # fmt: skip
 SPIKES: Final = ("price_spike", "volume_spike")  # anomaly types of bot 4.15
 QUANTITIES: Final = ("price", "volume")  # what it scores

@@ -35,6 +35,8 @@ _TOLD: Final = {
     "link_up": "connected",
     "detector_error": "a detector failed and is off",
     "keys_evicted": "too many instruments; the idlest was forgotten",
+    "killswitch_on": "is on, nothing goes out",
+    "killswitch_off": "is off, alerts go out again",
     "killswitch_unreadable": "cannot be read: nothing goes out, as if it were on",
 }
 _TOLD_OF_SOURCES: Final = {  # of a single market it would be too much
