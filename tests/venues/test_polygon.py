@@ -350,3 +350,47 @@ def test_a_missing_time_is_that_of_neighbours() -> None:
 
 def test_hashes_of_blocks_differ_by_fork() -> None:
     assert block_hash(5) != block_hash(5, 1)
+
+
+def test_a_socket_that_went_down_is_not_relied_on_until_it_brings_blocks_again() -> None:
+    bench = live()
+    bench.link("down", SOCKET, "closed")
+    assert bench.venue.polls(bench.state)[0].every_s == 2.0
+    bench.grow(10)
+    bench.link("up", SOCKET)
+    assert bench.venue.polls(bench.state)[0].every_s == 2.0
+    head(bench)
+    assert bench.venue.polls(bench.state)[0].every_s == 30.0
+    bench.logs.append(log(block=bench.head - 4, index=1))  # while it was down
+    bench.poll()
+    bench.poll()
+    assert [one.backfilled for one in bench.trades()] == [False], "nobody has missed it"
+    assert bench.said("gap_filled") == []
+
+
+def test_a_socket_does_not_hide_that_polls_left_a_hole() -> None:
+    bench = live()
+    bench.link("down", SOCKET)
+    bench.grow(10)
+    bench.link("up", SOCKET)
+    for _ in range(40):
+        bench.grow()
+        head(bench)
+    assert [one.kind for one in bench.timer() if isinstance(one, Status)] == ["stale"]
+
+
+def test_an_answer_from_before_a_reorganisation_leaves_no_hole() -> None:
+    bench = Bench()
+    bench.begin()
+    bench.grow(10)
+    stream = f"rest:/?logs={HEAD + 8}-latest"
+    late = [
+        {"id": 1, "result": hex(bench.head)},
+        {"id": 2, "result": []},
+        {"id": 4, "result": bench.header(bench.head)},
+    ]
+    bench.frame(stream, json.dumps(late).encode())
+    assert bench.state.next == HEAD + 1
+    bench.logs.append(log(block=HEAD + 2, index=1))
+    bench.poll()
+    assert len(bench.trades()) == 1

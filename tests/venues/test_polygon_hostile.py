@@ -362,3 +362,24 @@ def test_an_address_with_a_key_is_not_shown_in_full() -> None:
     with pytest.raises(ConfigError) as caught:
         Polygon(markets=MARKETS, rpc_url="htp://host.example/v2/SECRETKEY")
     assert "SECRETKEY" not in str(caught.value)
+
+
+def test_a_log_newer_than_the_last_block_waits_until_that_block_is_read() -> None:
+    bench = read()
+    early = log(block=HEAD + 2, index=1)
+    bench.poll(eth_getLogs=[early, log(block=HEAD + 1, index=1, tx=2)], eth_blockNumber="0x3ea")
+    assert ids(bench.trades()) == ["2:1"]
+    bench.grow()
+    bench.logs.append(early)
+    bench.poll()
+    assert ids(bench.trades()) == ["2:1", "1:1"]
+
+
+def test_another_block_than_the_one_asked_for() -> None:
+    bench = read()
+    bench.poll()
+    bench.grow(40)
+    bench.poll(eth_getLogs={"message": "no"})  # now it is known where the chain ends
+    bench.poll(eth_getBlockByNumber=bench.header(bench.head))
+    assert "in place of" in bench.said("invalid")[0].detail
+    assert bench.state.next == HEAD + 2
