@@ -10,7 +10,7 @@ from redis_kit import S2, Session, client, guarded
 from servers import Server, redis_server
 from tapewatch.io.redis_state import HOLD, RedisSettings
 from tapewatch.io.redis_state_client import CHUNK, SENTINEL, instrument_of, key_of
-from tapewatch.kernels.windows import count, spread
+from tapewatch.kernels.windows import Window, count, spread
 from tapewatch.model import limits
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.inputs import Baseline, Command
@@ -138,6 +138,20 @@ def test_a_reset_from_here_reaches_the_other_replica(
         await two.mirror.checkpoint()
         assert await two.orders() == ["0xab"]
         assert await one.orders() == []
+
+    guarded(scenario())
+
+
+def test_a_market_that_is_over_leaves_nothing(server: Server, operator: "redis.Redis") -> None:
+    async def scenario() -> None:
+        session = Session(server.url)
+        session.live("0xab", "0xcd", cycles=40)
+        await session.mirror.checkpoint()
+        session.states["polymarket:0xab"].prices = Window()
+        await session.mirror.checkpoint()
+        assert operator.exists("baseline:0xab") == 0
+        assert operator.exists("baseline:0xcd") == 1
+        assert await session.orders() == []
 
     guarded(scenario())
 

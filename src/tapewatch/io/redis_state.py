@@ -312,9 +312,8 @@ class RedisState:
     async def _forget(self) -> None:
         """Delete what was reset or forgotten here, for the other replicas to do the same."""
         over = []
-        for name, kept in self._kept.items():
-            state = self._states.get(name)
-            if state is None or (state is not kept.state and not _newest(state)):
+        for name in self._kept:
+            if name not in self._states or not _newest(self._states[name]):
                 over.append(name)
         if over:
             await self._ask(self._redis.drop, over)
