@@ -102,7 +102,8 @@ class Keyed:
         restore = getattr(self.detector, "restore", None)
         if restore is None:
             raise DecodeError(f"{self.detector.name} keeps no baselines elsewhere")
-        if key in self.states or key in self.broken:
+        fresh = self.detector.start(key)  # a word about the feed makes a state that knows nothing
+        if key in self.broken or self.states.get(key, fresh) != fresh:
             raise DecodeError("it is being measured already")
         if len(self.states) >= limits.KEYS_PER_DETECTOR:
             raise DecodeError("there is no room for another key")

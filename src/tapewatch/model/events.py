@@ -111,7 +111,7 @@ StatusKind = Literal[
     "no_data",  # acknowledged, but no first data in time
     "mute",  # the feed is silent although the venue's REST interface shows progress
     "quiet",  # the feed is silent and so is the venue: nothing is wrong
-    "halted",  # the venue does not trade (maintenance, cancel only, post only)
+    "halted",  # the venue does not trade (maintenance, cancel only, post only); `value` 1: for good
     "online",  # it trades again
     "listed",  # a market that is watched; `detail` is its name for people
     "stale",  # there are no current data of it; `detail` says why

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tapewatch.model.events import Event
+from tapewatch.model.events import Event, StatusKind
 from tapewatch.model.limits import POLYMARKET_MARKETS
 from tapewatch.model.text import clean
 from tapewatch.venues.polymarket_books import SCALE, units
@@ -21,6 +21,7 @@ from tapewatch.venues.polymarket_state import (
     status,
     stream_of,
 )
+from tapewatch.venues.polymarket_status import is_final
 from tapewatch.venues.polymarket_wire import Message
 
 
@@ -78,7 +79,8 @@ def halt(reading: Reading, bet: Bet, why: str) -> None:
     why = clean(why)
     if why != bet.halt:
         bet.halt = why
-        reading.say("halted" if why else "online", bet.instrument, why or "it trades")
+        kind: StatusKind = "halted" if why else "online"
+        reading.say(kind, bet.instrument, why or "it trades", value=float(is_final(why)))
 
 
 def resolved(reading: Reading, message: Message) -> None:

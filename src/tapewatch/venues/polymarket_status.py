@@ -21,6 +21,11 @@ _ASKED: Final = {
 }
 
 
+def is_final(why: str) -> bool:
+    """Whether a reason not to trade is the end of the market."""
+    return why.startswith(("resolved", "it is closed", "it is archived"))
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """What the catalogue says of a market. `winner`: the outcome that paid; `uma`: what the oracle
     says; `end_ns`, `game_ns`: its planned end and the start of the game it is about, 0 unknown;
