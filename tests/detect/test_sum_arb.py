@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tapewatch.detect.sum_arb import SumArb
 from tapewatch.model.errors import ConfigError
-from tapewatch.model.events import Quote
+from tapewatch.model.events import Event, Quote, Status, StatusKind
+from tapewatch.model.inputs import Link
 from tapewatch.model.outputs import Observation
 
 YES, NO, MAYBE = "polymarket:1", "polymarket:2", "polymarket:3"
@@ -126,3 +127,50 @@ def test_without_sets_nothing_is_ours() -> None:
 def test_sets_are_checked(sets: tuple[tuple[str, ...], ...], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         SumArb(sets=sets)
+
+
+OPEN = SumArb(open_sets=((YES, NO, MAYBE),))
+
+
+def told(detector: SumArb, events: list[Event]) -> list[str]:
+    state = detector.start("|".join((*detector.sets, *detector.open_sets)[0]))
+    found = [detector.update(state, one) for one in events]
+    return [one.kind for one in found if one is not None]
+
+
+def status(name: str, kind: StatusKind, at_s: float = 1) -> Status:
+    at = T0 + round(at_s * SECOND)
+    return Status("polymarket", name, at, at, kind)
+
+
+def test_a_list_that_may_lack_an_outcome_proves_nothing_by_its_asks() -> None:
+    cheap: list[Event] = [quote(name, 0, 0.1, 0.2) for name in (YES, NO, MAYBE)]
+    assert told(OPEN, cheap) == []
+    assert told(SumArb(sets=OPEN.open_sets), cheap) == ["buy"]
+
+
+def test_bids_of_some_outcomes_are_enough_where_only_one_can_pay() -> None:
+    dear: list[Event] = [quote(MAYBE, 0, 0.0, 0.2), quote(YES, 0, 0.6, 0.7), quote(NO, 0, 0.5, 0.6)]
+    assert told(OPEN, dear) == ["sell"]
+    assert told(SumArb(sets=OPEN.open_sets), dear) == []
+
+
+@pytest.mark.parametrize("kind", ["stale", "halted", "mute"])
+@pytest.mark.parametrize("about", [YES, ""])
+def test_a_leg_without_current_data_has_no_quote_until_the_next(
+    kind: StatusKind, about: str
+) -> None:
+    first, second = quote(YES, 0, 0.40, 0.45), quote(NO, 1, 0.50, 0.54)
+    assert told(PAIR, [first, status(about, kind), second]) == []
+    again = [quote(YES, 1.5, 0.40, 0.45), quote(NO, 1.5, 0.50, 0.54)]
+    assert told(PAIR, [first, status(about, kind), second, *again]) == ["buy"]
+
+
+def test_what_is_said_of_others_changes_nothing() -> None:
+    first, second = quote(YES, 0, 0.40, 0.45), quote(NO, 1, 0.50, 0.54)
+    other = Status("kraken", "", T0, T0, "stale")
+    up, ws = Link(T0, "polymarket", "up"), Link(T0, "polymarket", "down", "", "gamma")
+    assert told(PAIR, [first, other, up, ws, status(YES, "listed"), second]) == ["buy"]
+    assert told(PAIR, [first, Link(T0, "polymarket", "down"), second]) == []
+    assert PAIR.key(status(YES, "stale")) == PAIR.key(first)
+    assert PAIR.key(status("", "stale")) is None

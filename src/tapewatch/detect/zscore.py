@@ -6,7 +6,10 @@ contradicts itself, `ZScore` names the choice.
 
 Theory of operation. Quotes and trades only set the current price and add to the volume of their
 second. A timer that reaches the next cycle of the grid (multiples of `cycle_s` since the epoch)
-samples both, scores them against the samples before, and then lets them join the baseline.
+samples both, scores them against the samples before, and then lets them join the baseline. A cycle
+without a current price, or of a market that does not trade, is left out; where trades may be
+missing in the volume window, only the price is judged. The baseline of a market that is over is
+dropped.
 """
 
 from math import copysign, inf, nextafter
@@ -25,7 +28,7 @@ from tapewatch.kernels.moments import SAMPLE_MAX, Z_MAX, z_score
 from tapewatch.kernels.windows import Window, count, expire, push, spread
 from tapewatch.model import limits
 from tapewatch.model.errors import ConfigError
-from tapewatch.model.events import Event, Quote, Trade
+from tapewatch.model.events import Event, Quote, Status, Trade
 from tapewatch.model.inputs import Link, Timer
 from tapewatch.model.outputs import Contribution, Observation
 from tapewatch.model.reasons import Reason
@@ -40,6 +43,7 @@ NOISY: Final[dict[str, tuple[float, str]]] = {
 }
 
 _MARKET: Final = (Trade, Quote)
+_OVER: Final = 1.0  # the value of a `halted` status that is for good
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
@@ -81,8 +85,8 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     name: ClassVar[str] = "zscore"
-    version: ClassVar[int] = 1
-    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Quote, Timer, Link)
+    version: ClassVar[int] = 2
+    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Quote, Timer, Link, Status)
     state_type: ClassVar[type] = ZScoreState
 
     z_score_threshold: Annotated[float, Meta(le=Z_MAX)] = 3.0
@@ -132,6 +136,9 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(found)
 
     def key(self, event: Event, /) -> str | None:
+        if isinstance(event, Status):
+            mirror = event.instrument.endswith("/NO")  # its book is no source of ours
+            return None if mirror else event.instrument or None
         return event.instrument if isinstance(event, _MARKET) else None
 
     def start(self, key: str, /) -> ZScoreState:
@@ -144,7 +151,15 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             _on_trade(state, event)
         elif isinstance(event, Timer):
             return self._on_timer(state, event.ts_recv)
-        elif isinstance(event, Link) and event.source == state.source and event.state == "down":
+        elif isinstance(event, Status):
+            if event.source == state.source:
+                _on_status(state, event)
+        elif (
+            isinstance(event, Link)
+            and event.source == state.source
+            and event.state == "down"
+            and event.stream == "ws"  # of others the venue says what they mean
+        ):
             # No price is current until the source speaks again: cycles are skipped, the baseline
             # keeps what it has and ages.
             state.price, state.quoted = 0.0, False
@@ -157,7 +172,7 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if at <= state.cycle_ns:
             return None
         state.cycle_ns = at
-        if state.price == 0.0:
+        if state.price == 0.0 or state.stale or state.halted:
             return None
         _advance(state, now // NS_PER_S)
         price = min(state.price, SAMPLE_MAX)
@@ -165,7 +180,7 @@ class ZScore(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         before = at - int(self.baseline_window_s * NS_PER_S)
         expire(state.prices, before)
         expire(state.volumes, before)
-        whole = now // NS_PER_S >= state.whole_s
+        whole = not state.holed and now // NS_PER_S >= state.whole_s
         if self.include_self:
             _push(state, price, volume if whole else None)
         seen = self._judge(state, price, volume if whole else None)
@@ -322,6 +337,28 @@ def _on_trade(state: ZScoreState, trade: Trade) -> None:
         if state.price:
             _learn_tick(state, price - state.price)
         state.price = price
+
+
+def _on_status(state: ZScoreState, status: Status) -> None:
+    """What the venue says of the data. It is said of one market or of all: each is taken back by
+    itself, so each has a bit."""
+    scope = 1 if status.instrument else 2
+    match status.kind:
+        case "stale":
+            state.stale |= scope
+        case "current":
+            state.stale &= ~scope
+        case "halted":
+            state.halted |= scope
+            if status.value == _OVER:
+                state.price, state.prices, state.volumes = 0.0, Window(), Window()
+        case "online":
+            state.halted &= ~scope
+        case "incomplete":
+            state.holed |= scope
+        case "complete":
+            state.holed &= ~scope
+            state.whole_s = status.ts_recv // NS_PER_S + len(state.seconds)
 
 
 def _advance(state: ZScoreState, second: int) -> None:

@@ -45,6 +45,10 @@ class ZScoreState(Struct):
     prices: Window = field(default_factory=Window)
     volumes: Window = field(default_factory=Window)
     whole_s: int = 0  # the volume window has a hole before this second, and is not judged
+    # What the venue says: bit 1 of this market, bit 2 of the whole source.
+    stale: int = 0  # there are no current data
+    halted: int = 0  # it does not trade
+    holed: int = 0  # trades may be missing
 
 
 class Checkpoint(Struct, frozen=True, gc=False):
