@@ -41,6 +41,7 @@ class NatsPublisher:
         self._settings, self._url = settings, url
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
+        self._sent: list[tuple[int, asyncio.Future[Any]]] = []  # of the batch under way
 
     async def connect(self) -> None:
         """As `Publisher.connect`."""
@@ -56,6 +57,10 @@ class NatsPublisher:
             """The client would print it. What goes wrong later shows in the calls."""
             causes[:] = [error]
 
+        async def lost() -> None:
+            """Nobody acknowledges any more; the client would wait for ever."""
+            self._give_up()
+
         try:
             self._client = await nats.connect(
                 self._url,
@@ -66,6 +71,8 @@ class NatsPublisher:
                 max_reconnect_attempts=1,  # also of the first connection; 0 would be without end
                 reconnect_time_wait=0,
                 error_cb=note,
+                disconnected_cb=lost,
+                closed_cb=lost,
             )
             self._stream = self._client.jetstream(
                 timeout=ANSWER_S, publish_async_max_pending=len(self._settings.topics) + 100_000
@@ -80,35 +87,30 @@ class NatsPublisher:
         assert self._stream is not None, "connect() comes first"
         from nats.errors import Error, MaxPayloadError  # noqa: PLC0415  an extra
 
-        outcomes: list[Outcome] = []
-        sent: list[tuple[int, asyncio.Future[Any]]] = []
+        outcomes: list[Outcome] = [None] * len(messages)
+        self._sent = sent = []
         try:
             for number, message in enumerate(messages):
-                outcomes.append(None)
                 try:
                     future = await self._stream.publish_async(
                         message.topic, message.data, headers=_headers(message)
                     )
                 except MaxPayloadError:
+                    size = f"{len(message.data):,} bytes"
                     outcomes[number] = DeliveryError(
-                        f"{self.name}: {len(message.data):,} bytes are more than it takes",
-                        retryable=False,
+                        f"{self.name}: {size} are more than it takes", retryable=False
                     )
-                    continue
-                sent.append((number, future))
-        except (Error, OSError) as error:
-            for _, future in sent:
-                future.cancel()
-            raise self._trouble(error) from error
-        try:
+                else:
+                    sent.append((number, future))
             if sent:
                 await asyncio.wait([future for _, future in sent], timeout=ACK_S)
-            for number, future in sent:
-                outcomes[number] = self._outcome(future)
+        except (Error, OSError) as error:
+            raise self._trouble(error) from error
         finally:
-            for _, future in sent:
-                future.cancel()
-        if all(future.cancelled() for _, future in sent) and sent:
+            self._give_up()
+        for number, future in sent:
+            outcomes[number] = self._outcome(future)
+        if sent and all(future.cancelled() for _, future in sent):
             raise DeliveryError(f"{self.name} does not acknowledge", retryable=True)
         return outcomes
 
@@ -118,8 +120,13 @@ class NatsPublisher:
         if client is not None and not client.is_closed:
             await client.close()
 
+    def _give_up(self) -> None:
+        """Wait no longer for what is not acknowledged yet."""
+        for _, future in self._sent:
+            future.cancel()
+
     def _outcome(self, future: "asyncio.Future[Any]") -> Outcome:
-        if not future.done():
+        if future.cancelled():
             return DeliveryError(f"{self.name} does not acknowledge", retryable=True)
         error = future.exception()
         if error is not None:
