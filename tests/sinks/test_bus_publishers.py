@@ -3,6 +3,7 @@
 import asyncio
 import pathlib
 import signal
+import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -27,10 +28,11 @@ from redis.asyncio import Redis
 
 from servers import Server, free_port, kafka_broker, nats_server, redis_server
 from tapewatch.model import limits
-from tapewatch.model.errors import DeliveryError
+from tapewatch.model.errors import ConfigError, DeliveryError
 from tapewatch.model.outputs import Report
 from tapewatch.sinks.bus import BusSink, Publisher, bus_sinks, publisher
 from tapewatch.sinks.bus_events import message_of
+from tapewatch.sinks.bus_kafka import _config as kafka_config
 from tapewatch.sinks.bus_nats import NatsPublisher
 from tapewatch.sinks.bus_settings import BusSettings
 
@@ -318,6 +320,38 @@ def test_nothing_is_published_while_the_kill_switch_is_on(
         assert len(await redis_events(redis_url, "k.reports")) == 2
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [("nats://h:1", "nats", "nats"), ("redis://h:1", "redis", "redis"),
+     ("kafka://h:1", "confluent_kafka", "kafka")],
+)  # fmt: skip
+def test_a_client_that_is_not_installed_is_named(
+    url: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=rf"pip install 'tapewatch\[{extra}\]'"):
+        publisher(SETTINGS, url)
+
+
+def test_kafka_is_told_how_to_sign_in() -> None:
+    plain, signed, secure = (
+        kafka_config(SETTINGS, url)
+        for url in (
+            "kafka://a:9092,b:9092",
+            f"kafka://me:{SECRET}%21@a:9092",
+            f"kafkas://me:{SECRET}@a:9092",
+        )
+    )
+    assert plain["bootstrap.servers"] == "a:9092,b:9092"
+    assert plain["security.protocol"] == "PLAINTEXT"
+    assert "sasl.password" not in plain
+    assert signed["security.protocol"] == "SASL_PLAINTEXT"
+    assert signed["sasl.password"] == f"{SECRET}!"
+    assert secure["security.protocol"] == "SASL_SSL"
+    assert kafka_config(SETTINGS, "kafkas://a:1")["security.protocol"] == "SSL"
+    assert all(config["enable.idempotence"] for config in (plain, signed, secure))
 
 
 class Slow:
