@@ -311,10 +311,8 @@ class RedisState:
 
     async def _forget(self) -> None:
         """Delete what was reset or forgotten here, for the other replicas to do the same."""
-        over = []
-        for name in self._kept:
-            if name not in self._states or not _newest(self._states[name]):
-                over.append(name)
+        states = self._states
+        over = [name for name in self._kept if name not in states or not _newest(states[name])]
         if over:
             await self._ask(self._redis.drop, over)
         for name in over:

@@ -48,6 +48,7 @@ LINE_FORM_BYTES: Final = 512  # ... of lines up to this size
 POLYMARKET_MARKETS: Final = 10_000  # markets of one session, those that are found later included
 MARKET_CACHE_WORDS: Final = 1_000  # words whose markets are remembered between sessions
 MARKET_CACHE_BYTES: Final = 64 << 20  # a larger file of them is not read
+APPROVALS_BYTES: Final = 4 << 20  # of the record of approvals
 BASELINE_BYTES: Final = 4 << 20  # one packed baseline that comes back from elsewhere
 BASELINES: Final = 10_000  # baselines that come back in one start
 BASELINES_BYTES: Final = 64 << 20  # ... and their size
