@@ -5,7 +5,15 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-SCRIPTS = ("engine.py", "suite.py", "scan.py", "startup.py", "driftlock_sight.py", "redis_state.py")
+SCRIPTS = (
+    "engine.py",
+    "suite.py",
+    "scan.py",
+    "startup.py",
+    "driftlock_sight.py",
+    "redis_state.py",
+    "bus.py",
+)
 
 
 def main() -> int:
