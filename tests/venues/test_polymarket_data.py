@@ -13,102 +13,21 @@ from polymarket_feed import (
     MARKET,
     NO,
     T0,
-    YES,
     Feed,
     kinds,
-    live,
     markets,
     statuses,
     trade,
     trades,
 )
+from polymarket_rows import T0_S, V1, V2, WALLET, Data, newer, polled, row, sizes
 
 from tapewatch.model.errors import DecodeError
 from tapewatch.model.events import Event, Trade
 from tapewatch.model.time import NS_PER_S
-from tapewatch.venues.base import Fetch, Poll
 from tapewatch.venues.polymarket import Polymarket
 from tapewatch.venues.polymarket_data import FULL, OVERLAP, ROWS, read_trades
-from tapewatch.venues.polymarket_trades import HOLD_NS, LATE_NS, PAGES
-
-WALLET = "0x" + "1a" * 20
-T0_S = T0 // NS_PER_S
-V1 = "rest:/trades?batch=0&page="
-V2 = "rest:/v2/trades?batch=0&page="
-POLLED = {"markets": (MARKET,), "mode": "poll"}
-
-
-def row(at_s: int = 0, **changes: Any) -> dict[str, Any]:
-    """A row of v1, `at_s` seconds after T0."""
-    return {
-        "proxyWallet": WALLET,
-        "side": "BUY",
-        "asset": YES,
-        "conditionId": CONDITION,
-        "size": 5.4,
-        "price": 0.55,
-        "timestamp": T0_S + at_s,
-        "title": "Will they win?",
-        "transactionHash": f"0x{at_s & 0xFFFF:064x}",
-        "name": "\u202e",
-        **changes,
-    }
-
-
-_NAMES = {
-    "proxyWallet": "proxy_wallet",
-    "asset": "token_id",
-    "conditionId": "condition_id",
-    "transactionHash": "transaction_hash",
-}
-
-
-def newer(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The rows as v2 has them."""
-    return {"data": [{_NAMES.get(key, key): value for key, value in one.items()} for one in rows]}
-
-
-class Data:
-    """A feed, and the service: all trades that it has, newest first."""
-
-    def __init__(self, venue: Polymarket) -> None:
-        self.feed = Feed(venue)
-        self.rows: list[dict[str, Any]] = []
-        self.feed.now = T0 + NS_PER_S
-
-    def add(self, *rows: dict[str, Any]) -> None:
-        self.rows = sorted([*rows, *self.rows], key=lambda one: -one["timestamp"])
-
-    def asked(self, name: str = "trades") -> tuple[Fetch, ...]:
-        polls: dict[str, Poll] = {one.name: one for one in self.feed.venue.polls(self.feed.state)}
-        return polls[name].requests if name in polls else ()
-
-    def answer(self, fetch: Fetch) -> list[Event]:
-        """v1, as the venue does."""
-        query = dict(part.split("=") for part in fetch.url.partition("?")[2].split("&"))
-        begin, count = int(query["offset"]), int(query["limit"])
-        data = json.dumps(self.rows[begin : begin + count]).encode()
-        return self.feed.raw(data, fetch.stream)
-
-    def sweep(self) -> list[Event]:
-        """Newest page and all that is asked for afterwards."""
-        events: list[Event] = []
-        for fetch in self.asked():
-            events += self.answer(fetch)
-        for _ in range(PAGES):
-            for fetch in self.asked("trades_more"):
-                self.feed.reload()
-                events += self.answer(fetch)
-        assert not self.asked("trades_more")
-        return events
-
-
-def polled(generation: str = "v1", **more: Any) -> Data:
-    return Data(Polymarket(trades=generation, **{**POLLED, **more}))  # type: ignore[arg-type]
-
-
-def sizes(events: list[Event]) -> list[float]:
-    return [one.size for one in trades(events)]
+from tapewatch.venues.polymarket_trades import LATE_NS, PAGES
 
 
 def test_a_row_becomes_a_trade_of_its_taker_in_event_time() -> None:
@@ -356,73 +275,6 @@ def test_a_service_that_lags_behind_the_socket_by_an_hour_is_given_up() -> None:
 def test_a_market_that_never_traded_is_no_trouble() -> None:
     data = polled("v2")
     assert data.feed.raw(b'{"data":[],"pagination":{"has_more":false}}', V2 + "0") == []
-
-
-# Beside a socket.
-
-
-def streamed() -> Data:
-    """Connected, and nothing traded yet."""
-    data = Data(Polymarket(markets=(MARKET,), trades="v1"))
-    feed, _, _ = live(data.feed.venue)
-    data.feed = feed
-    return data
-
-
-def later(data: Data) -> None:
-    data.feed.now = max(data.feed.now, T0) + HOLD_NS + 2 * NS_PER_S
-
-
-def test_what_the_socket_told_is_no_second_trade() -> None:
-    data = streamed()
-    data.feed.ws(trade(price="0.55", size="5.4", tx="0xAB"))
-    data.add(row(transactionHash="0xab"))
-    later(data)
-    assert trades(data.sweep()) == []
-
-
-def test_equal_fills_beside_a_socket_count_with_their_number() -> None:
-    data = streamed()
-    fill = trade(price="0.55", size="5.4", tx="0xab")
-    data.feed.ws(fill, fill)
-    data.add(*(row(transactionHash="0xab") for _ in range(3)))
-    later(data)
-    assert [one.index for one in trades(data.sweep())] == [2]
-
-
-def test_an_order_that_the_socket_told_in_parts_is_one_row() -> None:
-    data = streamed()
-    data.feed.ws(trade(price="0.55", size="2", tx="0xab"), trade(price="0.56", size="3", tx="0xab"))
-    data.add(row(transactionHash="0xab", price=0.556, size=5.0))
-    later(data)
-    assert trades(data.sweep()) == []
-
-
-def test_what_the_socket_missed_is_told_with_its_account() -> None:
-    data = streamed()
-    data.feed.ws(trade(tx="0xab", size="5.4", asset_id=NO))
-    data.add(row(1, transactionHash="0xcd"), row(transactionHash="0xab"))
-    later(data)
-    found = trades(data.sweep())  # the other outcome of the same transaction is another trade
-    assert [(one.trade_id, one.taker) for one in found] == [("0xab", WALLET), ("0xcd", WALLET)]
-
-
-def test_the_socket_has_time_to_tell_first() -> None:
-    data = streamed()
-    data.add(row(transactionHash="0xab"))
-    assert trades(data.sweep()) == []
-    data.feed.now += HOLD_NS - NS_PER_S
-    assert trades(data.sweep()) == []
-    data.feed.now += NS_PER_S
-    assert len(trades(data.sweep())) == 1
-
-
-def test_rows_are_not_compared_with_a_socket_that_names_no_transactions() -> None:
-    data = streamed()
-    data.feed.ws(trade(tx=""))
-    data.add(row(transactionHash="0xab"))
-    later(data)
-    assert trades(data.sweep()) == []
 
 
 # What is asked.

@@ -17,6 +17,8 @@ _any = msgspec.json.Decoder().decode
 
 
 class EventRow(Struct, rename="camel"):
+    """An event of Gamma, its markets not looked at yet."""
+
     slug: Any = ""
     title: Any = ""
     neg_risk: Any = False
@@ -55,6 +57,8 @@ class GammaRow(Struct, rename="camel"):
 
 
 class TokenRow(Struct):
+    """An outcome of a market of the CLOB."""
+
     token_id: Any = ""
     outcome: Any = ""
     winner: Any = False
@@ -93,6 +97,7 @@ def texts_of(value: Any) -> list[str]:
 
 
 def text_of(value: Any) -> str:
+    """A text that is safe to show; empty for anything else."""
     return clean(value) if isinstance(value, str) else ""
 
 
