@@ -24,6 +24,7 @@ from tapewatch.app.http_settings import HttpSettings
 from tapewatch.app.suggest import did_you_mean
 from tapewatch.gate.advice import AdviceSettings, Mode
 from tapewatch.gate.gate import Gate
+from tapewatch.io.control_switches import KillSwitchSettings
 from tapewatch.io.redis_state import RedisSettings
 from tapewatch.model.errors import ConfigError
 from tapewatch.model.text import clean
@@ -35,7 +36,6 @@ from tapewatch.sinks.session_files import FileNames
 PROJECT_FILE: Final = "tapewatch.toml"
 USER_FILE: Final = "~/.config/tapewatch/config.toml"
 STATE_FOLDER: Final = "~/.local/state/tapewatch"
-KILL_SWITCH_FILE: Final = f"{STATE_FOLDER}/killswitch"
 # `driftlock` and `zscore`, faithful to the rules of others, and the simpler `staleness` are off
 # until they are named.
 DEFAULT_DETECTORS: Final = (
@@ -73,17 +73,6 @@ class Session(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.duration_s or (TEST_MODE_S if self.test_mode else None)
 
 
-class KillSwitch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The kill switch. One file for all sessions of a user, wherever they run."""
-
-    file: str = KILL_SWITCH_FILE
-
-    @property
-    def path(self) -> pathlib.Path:
-        """Where it is."""
-        return pathlib.Path(self.file).expanduser()
-
-
 class TerminalSink(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The terminal. `bell` rings for alerts of severity warn and above."""
 
@@ -118,7 +107,7 @@ class Config(Struct, frozen=True, kw_only=True):
     venues: tuple[Any, ...]
     detectors: tuple[Any, ...]
     gate: Gate
-    kill_switch: KillSwitch
+    kill_switch: KillSwitchSettings
     sink: Sinks
     service: ServiceSettings
     http: HttpSettings
@@ -140,7 +129,7 @@ class Loaded(Struct, frozen=True):
 SECTIONS: Final[dict[str, type[Struct]]] = {
     "session": Session,
     "gate": Gate,
-    "kill_switch": KillSwitch,
+    "kill_switch": KillSwitchSettings,
     "sink": Sinks,
     "service": ServiceSettings,
     "http": HttpSettings,

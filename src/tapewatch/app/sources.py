@@ -13,7 +13,7 @@ from typing import Any
 
 from tapewatch.io.backoff import Allowance
 from tapewatch.io.clock import Clock
-from tapewatch.io.control import KillSwitchFile
+from tapewatch.io.control_switches import KillSwitches
 from tapewatch.io.inbox import Inbox, tick
 from tapewatch.io.poller import Counters, Poller
 from tapewatch.io.websocket import Socket
@@ -112,7 +112,7 @@ class Sources:
         venues: Iterable[Venue[Any]],
         inbox: Inbox,
         clock: Clock,
-        kill_switch: KillSwitchFile | None = None,
+        kill_switch: KillSwitches | None = None,
         *,
         state: Callable[[str], Any],
         seed: int = 0,
@@ -136,10 +136,12 @@ class Sources:
 
     async def run(self) -> None:
         """Feed the inbox until `close`. Raises `Refused` when a venue can never work."""
+        if self._kill_switch is not None:  # nothing leaves before it has been looked at
+            await self._kill_switch.poll()
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(tick(self.inbox, self._clock), name="timer")]
             if self._kill_switch is not None:
-                helpers.append(group.create_task(self._watch(self._kill_switch), name="killswitch"))
+                helpers.append(group.create_task(self._kill_switch.run(), name="killswitch"))
             async with asyncio.TaskGroup() as listening:
                 for name, source in self._sources.items():
                     listening.create_task(source.run(), name=f"source.{name}")
@@ -164,11 +166,3 @@ class Sources:
         source = self._sources.get(fault.source)
         if source is not None:
             source.serve(fault)
-
-    async def _watch(self, switch: KillSwitchFile) -> None:
-        loop = asyncio.get_running_loop()
-        while not loop.is_closed():
-            command = switch.poll(self._clock.now_ns())
-            if command is not None:
-                await self.inbox.put(command)
-            await asyncio.sleep(limits.TIMER_S)

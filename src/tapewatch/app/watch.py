@@ -24,8 +24,10 @@ from tapewatch.app.service import Service
 from tapewatch.app.session import TAPE, forget_summary, write_summary
 from tapewatch.app.session_log import LogSink, session_log
 from tapewatch.app.sources import Sources
+from tapewatch.app.watch_words import lost, sizes, watched
 from tapewatch.io.clock import Clock
-from tapewatch.io.control import KillSwitchFile, read
+from tapewatch.io.control import read
+from tapewatch.io.control_switches import KillSwitches
 from tapewatch.io.lock import SessionLock
 from tapewatch.io.outbox import OutboxSink
 from tapewatch.io.store import Store
@@ -185,7 +187,9 @@ class Watch:
             keeper=Keeper(self.folder, self.config, begun.links),
         )
         # The switch begins where an earlier process of the session left the gate.
-        switch = KillSwitchFile(self.config.kill_switch.path, engine.gate_state.kill)
+        switch = KillSwitches(
+            self.config.kill_switch, self.clock, live.inbox.put, engine.gate_state.kill
+        )
         states = engine.venue_states
         sources = Sources(
             self.config.venues, live.inbox, self.clock, switch, state=states.__getitem__
@@ -274,8 +278,8 @@ class Watch:
                 self._give_up(trouble, stop)
                 return
             took_ms = (loop.time() - began) * 1000
-            watched = ", ".join(venue.instruments())
-            steps.append(Step("ok", "source", f"{watched} connected in {took_ms:.0f} ms"))
+            names = watched(venue)
+            steps.append(Step("ok", "source", f"{names} connected in {took_ms:.0f} ms"))
             self._log.info("source.connected", source=venue.name, ms=round(took_ms))
         if self._resumed:
             steps.append(Step("ok", "resumed", self._resumed))
@@ -345,7 +349,7 @@ class Watch:
             disk_free=shutil.disk_usage(self.folder).free,
             last_alert_ns=last.ts_alert_ns if last else None,
             last_alert_id=last.id if last else "",
-            files=_sizes(parts.files),
+            files=sizes(parts.files),
             kill_switch=live.engine.gate_state.kill,
         )
 
@@ -367,32 +371,11 @@ class Watch:
             alarms=self.ledger.alarms,
             alarms_per_day=self.config.gate.budget.alarms_per_day,
             suppressed=self.ledger.suppressed,
-            biggest=f"{biggest.instrument} {biggest.reason}" if biggest else "",
-            files=(tape, *_sizes(parts.files)),
+            biggest=f"{biggest.market or biggest.instrument} {biggest.reason}" if biggest else "",
+            files=(tape, *sizes(parts.files)),
             folder=str(self.folder),
             head=checked.head,
             problems=len(checked.problems),
-            trouble=_trouble(parts),
+            trouble=lost(parts.live.workers, parts.files, parts.sources.counters),
             banner=self.banner,
         )
-
-
-def _trouble(parts: Parts) -> str:
-    """What was dropped, refused or never answered; empty when nothing was."""
-    counts = {
-        f"lost on the way to {worker.sink.name}": worker.counters.failed + worker.counters.dropped
-        for worker in parts.live.workers
-    }
-    counts["lines that could not be written"] = parts.files.lost
-    counts["requests without an answer"] = parts.sources.counters.fetch_failures
-    counts["requests dropped"] = parts.sources.counters.fetches_dropped
-    return " · ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-
-
-def _sizes(files: SessionFiles) -> tuple[FileSize, ...]:
-    found = []
-    for name, label in (("raw", "Raw Log"), ("anomalies", "Anomaly Log")):
-        path = files.path(name)
-        if path.exists():
-            found.append(FileSize(label, str(path), path.stat().st_size))
-    return tuple(found)

@@ -17,7 +17,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from tapewatch.model.events import Ask, Event, StatusKind
-from tapewatch.model.inputs import Link
+from tapewatch.model.inputs import STOPPED, Link
 from tapewatch.model.time import NS_PER_S
 from tapewatch.venues import polymarket_levels as levels
 from tapewatch.venues import polymarket_trades as rows
@@ -87,7 +87,8 @@ def on_link(plan: Plan, state: PolymarketState, link: Link) -> list[Event]:
         state.down[stream] = link.reason or "no answer"
     if stream == "clob":
         events += _exchange(state, link)
-    events += _incomplete(plan, state, now)
+    if link.reason != STOPPED:  # our own end is nobody's fault
+        events += _incomplete(plan, state, now)
     return events
 
 
