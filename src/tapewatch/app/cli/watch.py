@@ -21,12 +21,12 @@ from tapewatch.model.instrument import split_id
 @click.option("--name", help="Name of the session's folder; an existing one is resumed.")
 @click.option("--dir", "folder", help="Folder of all sessions.")
 @click.option("--url", help="Websocket of the venue, such as that of tapewatch simulate.")
-@click.option("--rest-url", help="REST base of the venue; that of --url on this machine.")
+@click.option("--rest-url", help="HTTP base of the venue; that of --url on this machine.")
 @click.option("--protocol", type=click.Choice(["v2", "v1"]), help="Kraken's websocket version.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any setting.")
 @output.JSON
 def watch(*, markets: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Watch live markets, such as kraken:BTC/USD.
+    """Watch live markets, such as kraken:BTC/USD or polymarket:SLUG.
 
     Without MARKET: the sources of the settings. Ctrl+C once ends with the summary, twice at once.
     """
@@ -56,8 +56,6 @@ def settings(markets: tuple[str, ...], *, pair: str | None, **options: Any) -> l
         "status_every": ("session", "status_every_s"),
         "name": ("session", "name"),
         "folder": ("session", "dir"),
-        "url": ("source", "kraken", "url"),
-        "rest_url": ("source", "kraken", "rest_url"),
         "protocol": ("source", "kraken", "protocol"),
     }
     found += [
@@ -65,11 +63,23 @@ def settings(markets: tuple[str, ...], *, pair: str | None, **options: Any) -> l
         for key, value in options.items()
         if key in where and value
     ]
-    url = options.get("url")
-    if url and not options.get("rest_url") and is_loopback(url):
-        # A simulator answers both on one port; the real venue must not be asked about its market.
-        address = f"http://{host_of(url)}"
-        found.append(Setting(("source", "kraken", "rest_url"), address, COMMAND_LINE))
+    found += addresses("polymarket" if "polymarket" in symbols else "kraken", options)
     if options.get("test_mode"):
         found.append(Setting(("session", "test_mode"), True, COMMAND_LINE))
     return found
+
+
+def addresses(venue: str, options: dict[str, Any]) -> list[Setting]:
+    """Where the venue is. A simulator answers sockets and HTTP on one port: the real venue must not
+    be asked about its market."""
+    url, rest = options.get("url"), options.get("rest_url")
+    if url and not rest and is_loopback(url):
+        rest = f"http://{host_of(url)}"
+    socket = "ws_url" if venue == "polymarket" else "url"
+    services = {"clob_url": "/clob", "gamma_url": "/gamma", "data_url": "/data"}
+    places = {socket: url} if url else {}
+    if rest and venue == "polymarket":
+        places |= {name: f"{rest.rstrip('/')}{path}" for name, path in services.items()}
+    elif rest:
+        places["rest_url"] = rest
+    return [Setting(("source", venue, name), place, COMMAND_LINE) for name, place in places.items()]
