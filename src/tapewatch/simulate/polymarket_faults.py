@@ -42,7 +42,7 @@ POLYMARKET: Final = (
         "hashes follow another recipe, or none",
         60,
         {"generation": "none"},
-        choices=("2024", "2025", "2026", "none"),
+        choices=("gen2024", "gen2025", "gen2026", "none"),
     ),
     FaultKind("F22", "crossed", "best bid above the best ask; ticks 0: locked", 0.5, {"ticks": 2}),
     FaultKind("F23", "ghost", "REST shows a book of 0.01/0.99, all else is right", 30),

@@ -340,7 +340,7 @@ def _keyset(key: str, rows: list[dict[str, Any]], query: Query, most: int) -> we
     start = 0
     if query.get("after_cursor"):
         try:
-            after = base64.urlsafe_b64decode(query["after_cursor"]).decode()
+            after = base64.b64decode(query["after_cursor"], b"-_", validate=True).decode()
         except (binascii.Error, UnicodeDecodeError, ValueError):
             return reply({"type": "validation error", "error": "invalid cursor"}, 422)
         start = next((at + 1 for at, row in enumerate(rows) if row["id"] == after), len(rows))

@@ -24,8 +24,9 @@ _BAD: Final[dict[str, bytes]] = {
     "empty": b"[]",
     "nan": b'{"event_type":"last_trade_price","asset_id":"1","market":"0x0","price":NaN,'
     b'"size":Infinity,"side":"BUY","timestamp":"1"}',
-    "not_utf8": b'{"event_type":"book","market":"\xff\xfe"}',
     "truncated": b'{"event_type":"price_change","market":"0x',
+    # The last one: a client must end the connection (RFC 6455, 8.1).
+    "not_utf8": b'{"event_type":"book","market":"\xff\xfe"}',
 }
 # These act on one market: that of the scope, or the first.
 _SINGLE: Final = frozenset({"F22", "F26", "F28", "F30", "F31"})
@@ -125,7 +126,8 @@ class Troubles:
             case "F05":
                 self._sockets.expire([fault.scope.symbol] if fault.scope.symbol else ())
             case "F21":
-                self._exchange.rehash(fault.params["generation"])  # type: ignore[arg-type]
+                name = str(fault.params["generation"]).removeprefix("gen")
+                self._exchange.rehash(name)  # type: ignore[arg-type]  one of its choices
             case "F25":
                 return self._sockets.freeze(float(fault.params["share"]))
             case "F29":
@@ -135,7 +137,7 @@ class Troubles:
                 for one in self._floor.crowds.values():
                     one.leave()
             case "F40":
-                self._exchange.form = fault.params["form"]  # type: ignore[assignment]
+                self._exchange.form = fault.params["form"]  # type: ignore[assignment]  the same
             case _ if crowd is not None:
                 self._disturb(fault, crowd)
             case _:
