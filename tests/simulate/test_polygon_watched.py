@@ -1,6 +1,7 @@
 """The whole way: a simulated chain, HTTP and sockets, the poller, the engine, detectors."""
 
 import asyncio
+import pathlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -19,9 +20,11 @@ from tapewatch.simulate.polygon_chain import GENESIS
 from tapewatch.simulate.polygon_logs import CONTRACTS, FILLED
 from tapewatch.simulate.polygon_rings import Ring
 from tapewatch.simulate.polymarket import PolymarketConfig
+from tapewatch.simulate.polymarket_book import ONE, SHARE
 from tapewatch.simulate.polymarket_crowd import PolymarketMarketConfig
 from tapewatch.simulate.polymarket_frames import Match
 from tapewatch.simulate.polymarket_scenario import PolymarketScenario
+from tapewatch.simulate.polymarket_source import Deal, read_wallets
 from tapewatch.testing.virtual_time import loop_clock, run
 from tapewatch.venues.polygon import Polygon
 from tapewatch.venues.polymarket import Polymarket
@@ -323,3 +326,32 @@ def test_divergence_between_the_feed_and_the_chain() -> None:
     assert told
     assert min(one.ts_event for one in told) >= found.trades[0].ts_event + 950 * 10**9
     assert {one.instrument.partition(":")[0] for one in told} <= {"polymarket", "polygon"}
+
+
+def test_recorded_trades_with_wallets_are_settled(shared_data: pathlib.Path) -> None:
+    """Real trades of 39 markets, through chain, node and decoder."""
+    path = shared_data / "polymarket_wallets" / "trades.parquet"
+    expected: dict[str, list[Any]] = {}
+    for recording in read_wallets(path):
+        expected[recording.slug] = [item for item in recording.items if isinstance(item, Deal)]
+
+    async def scenario() -> tuple[Watched, dict[str, str]]:
+        market = PolymarketConfig(markets=0, contests=0, wallets=path, speed=float("inf"))
+        async with PolygonServer(PolygonConfig(market=market), loop_clock()) as server:
+            found = Watched(server)
+            await found.watch([polygon(found)], [], 90)
+            return found, {one.instrument: one.slug for one in server.market.listings}
+
+    found, slugs = run(scenario())
+    assert len(found.trades) > 4_000
+    seen: dict[str, list[Trade]] = {}
+    for trade in found.trades:
+        seen.setdefault(slugs[trade.instrument.replace("polygon", "polymarket")], []).append(trade)
+    for slug, trades in seen.items():
+        for trade, deal in zip(trades, expected[slug], strict=False):
+            named = deal.wallet.startswith("0x") and len(deal.wallet) == 42
+            assert not named or trade.taker == deal.wallet, "some accounts are nicknames"
+            assert trade.size == pytest.approx(deal.size / SHARE)
+            price = ONE - deal.price if deal.outcome else deal.price
+            assert trade.price == pytest.approx(price / ONE)
+            assert (trade.aggressor == "buy") == ((deal.side == "BUY") != bool(deal.outcome))

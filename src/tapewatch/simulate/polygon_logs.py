@@ -4,6 +4,7 @@ A match is one transaction: a fill for each maker, then one for the taker, whose
 contract itself, then `OrdersMatched`.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -35,6 +36,7 @@ MATCHED: Final[dict[Layout, str]] = {
     "v1": "0x63bf4d16b7fa898ef4c4b2b6d90fd201e9c56313b65638af6088d149d2ce956c",
     "v2": "0x174b3811690657c217184f89418266767c87e4805d09680c39fc9c031c0cab7c",
 }
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
 HUNDREDTH: Final = 10_000  # of a share, in units of 1e-6: what sizes are counted in
 
 
@@ -120,8 +122,11 @@ def _matched(contract: str, layout: Layout, order: _Order) -> RawLog:
     return RawLog(contract, topics, _data([*words, made, got]))
 
 
-def _padded(address: str) -> str:
-    return "0x" + address[2:].rjust(64, "0")
+def _padded(account: str) -> str:
+    """An address as a topic; recordings name some accounts otherwise, so one is made up."""
+    known = _ADDRESS.fullmatch(account.lower())
+    digits = account[2:].lower() if known else identity(0, f"account {account}", 40)
+    return "0x" + digits.rjust(64, "0")
 
 
 def _data(words: Sequence[int]) -> str:
