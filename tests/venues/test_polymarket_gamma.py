@@ -305,8 +305,8 @@ def test_a_resolution_that_no_socket_told_halts_the_market() -> None:
     assert [(one.kind, one.instrument, one.detail) for one in told] == [
         ("halted", INSTRUMENT, "resolved: No")
     ]
-    conditions = [fetch.url for fetch in refresh.poll(feed.state, GAMMA, 60.0).requests]
-    assert conditions == []  # it is decided for good
+    asked = refresh.polls(feed.state, GAMMA, 60.0)
+    assert [poll.requests for poll in asked] == [(), ()]  # it is decided for good
 
 
 def test_new_markets_of_a_watched_event_are_listed_and_others_are_not() -> None:
@@ -319,8 +319,8 @@ def test_new_markets_of_a_watched_event_are_listed_and_others_are_not() -> None:
     told = statuses(feed.raw(page(new, stranger), STREAM))
     assert [(one.kind, one.ask) for one in told] == [("listed", "resubscribe"), ("unknown", None)]
     assert len(feed.state.bets) == 2
-    asked = refresh.poll(feed.state, GAMMA, 60.0)
-    assert [fetch.url for fetch in asked.requests][-1] == f"{GAMMA}/events/keyset?slug=league"
+    _, asked = refresh.polls(feed.state, GAMMA, 60.0)
+    assert [fetch.url for fetch in asked.requests] == [f"{GAMMA}/events/keyset?slug=league"]
 
 
 def test_a_market_that_is_not_hydrated_is_listed_when_it_is() -> None:
@@ -335,8 +335,8 @@ def test_many_markets_are_asked_for_more_slowly() -> None:
     few, many = Feed(), Feed(Polymarket(markets=tuple(
         Market(condition=f"0x{n:064x}", yes=str(2 * n + 1), no=str(2 * n + 2)) for n in range(3000)
     )))  # fmt: skip
-    assert refresh.poll(few.state, GAMMA, 60.0).every_s == 60.0
-    poll = refresh.poll(many.state, GAMMA, 60.0)
+    assert refresh.polls(few.state, GAMMA, 60.0)[0].every_s == 60.0
+    poll, _ = refresh.polls(many.state, GAMMA, 60.0)
     assert (len(poll.requests), poll.every_s) == (240, 120.0)
 
 

@@ -154,7 +154,7 @@ class Polymarket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Books of all markets that trade, and more often of those that no socket brings; what the
         catalogue says of all, and their trades."""
         live = [state.tokens[2 * bet.at] for bet in state.bets if not bet.halt]
-        others = [catalogue.poll(state, self.gamma_url, self.refresh_s)]
+        others = [*catalogue.polls(state, self.gamma_url, self.refresh_s)]
         if self.trades != "off":
             others += rows.polls(self._desk(self.trades), state)
         if self.mode == "poll":

@@ -23,18 +23,28 @@ PATHS: Final = (MARKETS, EVENTS)  # answers at these paths are for `hear`
 _PER_S: Final = 2.0  # requests: an answer has 250 kB, and all of it goes on the tape
 
 
-def poll(state: PolymarketState, gamma_url: str, refresh_s: float) -> Poll:
-    """The requests, every `refresh_s`, or more slowly if they are many."""
+def polls(state: PolymarketState, gamma_url: str, refresh_s: float) -> tuple[Poll, ...]:
+    """The requests for markets, and for events that are watched as a whole, each every `refresh_s`,
+    or more slowly if they are many."""
     conditions = [bet.market.condition for bet in state.bets if not bet.halt.startswith("resolved")]
-    requests = _requests(gamma_url, tuple(conditions), state.events)
-    return Poll("catalogue", max(refresh_s, len(requests) / _PER_S), requests)
+    found = (
+        ("catalogue", _markets(gamma_url, tuple(conditions))),
+        ("events", _events(gamma_url, state.events)),
+    )
+    return tuple(
+        Poll(name, max(refresh_s, len(requests) / _PER_S), requests) for name, requests in found
+    )
 
 
-@lru_cache(maxsize=2)  # asked for several times a second, and the same until a market is decided
-def _requests(
-    gamma_url: str, conditions: tuple[str, ...], events: tuple[str, ...]
-) -> tuple[Fetch, ...]:
-    return (*ask_markets(gamma_url, conditions), *ask_events(gamma_url, events))
+# Asked for several times a second, and the same until a market is decided.
+@lru_cache(maxsize=2)
+def _markets(gamma_url: str, conditions: tuple[str, ...]) -> tuple[Fetch, ...]:
+    return ask_markets(gamma_url, conditions)
+
+
+@lru_cache(maxsize=2)
+def _events(gamma_url: str, slugs: tuple[str, ...]) -> tuple[Fetch, ...]:
+    return ask_events(gamma_url, slugs)
 
 
 def hear(reading: Reading, data: bytes) -> None:
