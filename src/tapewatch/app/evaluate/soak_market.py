@@ -23,7 +23,8 @@ from tapewatch.venues.polymarket_markets import Market
 TICK: Final = 0.001
 CYCLES: Final = 120  # an hour of them is a baseline
 WINDOW: Final = 10  # cycles of the volume's window, 300 s
-KEPT_S: Final = 900  # trades that the service still tells
+KEPT_S: Final = 180  # trades that the service still tells: a few polls of them
+KEPT: Final = 20  # ... and so many in any case: the service forgets none
 _LEVELS: Final = 10
 _DAY_S: Final = 86_400
 
@@ -55,7 +56,7 @@ class SoakMarket:
         self._home = self._chance.uniform(-0.8, 0.8)  # log-odds
         self._odds = self._home
         self._calm = self._chance.uniform(0.004, 0.012)  # innovation of a cycle, in log-odds
-        self._busy = self._chance.uniform(1.0, 6.0)  # trades in a cycle
+        self._busy = self._chance.uniform(0.3, 1.5)  # trades in a cycle
         self._cycle_s = cycle_s
         self._numbers = 0
         self.mid = 0.5
@@ -72,7 +73,7 @@ class SoakMarket:
         self._odds += 0.01 * (self._home - self._odds) + self._calm * day * heavy / sqrt(2.0)
         self.mid = _on_grid(1.0 / (1.0 + exp(-self._odds)))
         end_s = now_ns // NS_PER_S
-        while self.trades and self.trades[0].at_s < end_s - KEPT_S:
+        while len(self.trades) > KEPT and self.trades[0].at_s < end_s - KEPT_S:
             self.trades.popleft()
         flow = 0.0
         for _ in range(_poisson(chance, self._busy * day)):
