@@ -211,11 +211,11 @@ def test_nothing_is_lost_or_doubled_through_a_fault_of_half_a_minute(
     async def body(found: Watched) -> None:
         ends: list[Callable[[], None]] = []
         script = {
-            20: lambda: ends.append(found.server.fault(fault)),
-            50: lambda: [end() for end in ends],
+            10: lambda: ends.append(found.server.fault(fault)),
+            40: lambda: [end() for end in ends],
         }
         overlap = 20 if fault.startswith("missing") else 3
-        await found.watch([polygon(found, overlap_blocks=overlap)], [], 130, script)
+        await found.watch([polygon(found, overlap_blocks=overlap)], [], 90, script)
 
     found = watched(body)
     got = [one.trade_id for one in found.trades]

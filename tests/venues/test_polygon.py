@@ -228,6 +228,9 @@ def test_the_poll_fills_what_the_socket_has_missed() -> None:
     assert ids(bench.trades()) == ["1:1", "3:1", "4:1", "5:1", "2:1"]
     assert bench.trades()[-1].backfilled
     assert [one.value for one in bench.said("gap_filled")] == [1.0]
+    (mute,) = bench.said("mute")
+    assert (mute.ask, mute.stream) == ("reconnect", SOCKET)
+    assert bench.venue.polls(bench.state)[0].every_s == 2.0
 
 
 @pytest.mark.parametrize("returns", [True, False])

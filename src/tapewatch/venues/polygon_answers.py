@@ -20,7 +20,7 @@ from tapewatch.venues import polygon_rpc as rpc
 from tapewatch.venues.polygon_chain import REWIND, doubt, settle, take
 from tapewatch.venues.polygon_fills import Log, number
 from tapewatch.venues.polygon_rpc import Block, Question, Reply
-from tapewatch.venues.polygon_state import PolygonState, Reading
+from tapewatch.venues.polygon_state import SOCKET, PolygonState, Reading
 
 TRIES: Final = 3  # answers in a row until something is believed that means to give up blocks
 BACK_BLOCKS: Final = 1_000  # so long
@@ -156,6 +156,10 @@ def _read(reading: Reading, logs: list[Log]) -> None:
     if missed:
         detail = f"{missed} trades had not been brought"
         reading.say("gap_filled", detail, channel="logs", value=float(missed))
+        if state.live_from:
+            state.live_from = 0
+            detail = "it brings blocks, but not all logs"
+            reading.say("mute", detail, channel="socket", ask="reconnect", stream=SOCKET)
 
 
 def _is_missed(state: PolygonState, block: int, seen_to: int) -> bool:
