@@ -51,6 +51,8 @@ quality: setup ## measure the detectors on DATA and write the page on it (half a
 
 docs: setup ## write the reference pages that come from the code
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/metrics.py
+	$(BIN)/python docs/asyncapi.py
 
 coverage: setup ## which lines and branches the tests reach
 	$(BIN)/coverage run -m pytest
