@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from polygon_logs import CONDITION, GENESIS_S, NO, YES, block_hash
 
 from tapewatch.model.events import Event, Status, Trade
@@ -25,8 +26,9 @@ class Bench:
     `fork`: blocks from `fork_from` on are of this fork. `null`: blocks the node does not have.
     """
 
-    def __init__(self, **config: Any) -> None:
-        self.venue = Polygon(markets=(MARKET,), rpc_url="http://127.0.0.1:1", **config)
+    def __init__(self, *, end_ns: int = 0, **config: Any) -> None:
+        market = msgspec.structs.replace(MARKET, end_ns=end_ns)
+        self.venue = Polygon(markets=(market,), rpc_url="http://127.0.0.1:1", **config)
         self.state: PolygonState = self.venue.start()
         self.head, self.fork, self.fork_from = HEAD, 0, HEAD + 1_000_000
         self.logs: list[dict[str, Any]] = []

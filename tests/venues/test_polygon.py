@@ -351,6 +351,21 @@ def test_a_missing_time_is_that_of_neighbours() -> None:
     assert bench.trades()[0].ts_event == (GENESIS_S + 2 * (HEAD + 2)) * NS_PER_S
 
 
+@pytest.mark.parametrize("long_ago", [False, True])
+def test_when_the_outcome_becomes_known_nothing_is_an_anomaly(long_ago: object) -> None:
+    bench = Bench(end_ns=(GENESIS_S + 2 * HEAD + 200 - 5_000 * bool(long_ago)) * NS_PER_S)
+    bench.begin()
+    told: list[tuple[int, str]] = []
+    for second in range(0, 4_000, 40):
+        told += [
+            (second, event.kind)
+            for event in bench.timer()
+            if isinstance(event, Status) and event.instrument == INSTRUMENT
+        ]
+        bench.now_s += 40.0
+    assert told == ([] if long_ago else [(80, "halted"), (3_800, "online")])
+
+
 def test_hashes_of_blocks_differ_by_fork() -> None:
     assert block_hash(5) != block_hash(5, 1)
 

@@ -137,6 +137,15 @@ def test_prices_that_are_none_are_told_and_dropped() -> None:
     assert bad[-1].value == 23.0
 
 
+def test_equal_fills_without_end_are_refused() -> None:
+    bench = read()
+    for n in range(5):
+        bench.logs = [log(block=HEAD + 1, index=n * 500 + i, order=5) for i in range(500)]
+        bench.poll()
+    assert len(bench.trades()) == 64
+    assert sum(len(ones) for ones in bench.state.known.values()) == 64
+
+
 @pytest.mark.parametrize("polls", [1, 2, 9])
 def test_a_liar_is_left_behind_as_soon_as_it_is_alone(polls: int) -> None:
     """It invents half a million blocks, for a while."""
@@ -352,8 +361,14 @@ def test_settings_that_cannot_work(config: dict[str, Any], complaint: str) -> No
         Polygon(**config)
 
 
-def test_two_markets_of_the_same_ids() -> None:
-    other = Market(condition="0x" + "dd" * 32, yes=NO, no="9")
+@pytest.mark.parametrize(
+    "other",
+    [
+        Market(condition="0x" + "dd" * 32, yes=NO, no="9"),
+        Market(condition=CONDITION, yes="8", no="9"),
+    ],
+)
+def test_two_markets_of_the_same_ids(other: Market) -> None:
     with pytest.raises(ConfigError, match="share the ids"):
         Polygon(markets=(MARKET, other)).start()
 

@@ -164,9 +164,12 @@ class Polygon(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Memory of a chain of which nothing is known."""
         state = PolygonState()
         state.span = min(state.span, self.range_blocks)
+        conditions: set[str] = set()
         for market in self.markets:
-            if not state.add(market):
+            if market.condition in conditions or not state.add(market):
                 raise ConfigError(f"two markets share the ids of {clean(market.name, 80)}")
+            conditions.add(market.condition)
+        state.calendar.sort()
         return state
 
     def decode(self, state: PolygonState, frame: Frame, /) -> Iterable[Event]:

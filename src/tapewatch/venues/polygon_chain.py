@@ -19,6 +19,7 @@ from tapewatch.venues.polygon_state import Known, PolygonState, Reading
 
 RETURN: Final = 20  # blocks: deeper reorganisations are practically unheard of (protocols 2.10)
 REWIND: Final = 2 * RETURN  # asked for again when one is noticed; and they may be longer than that
+EQUAL: Final = 64  # fills of one transaction that say the same; no match has so many
 LATE_NS: Final = 30 * NS_PER_S  # a trade that is older is no news for prices
 
 
@@ -64,6 +65,8 @@ def _add(reading: Reading, place: Place, fill: Fill, found: int, *, missed: bool
     key = _key(place, fill)
     if _seen(state, key, place):
         return False
+    if len(state.known.get(key, ())) >= EQUAL:
+        raise DecodeError(f"more than {EQUAL} equal fills in one transaction")
     at, of_no = divmod(found, 2)
     price, size, side = terms(fill, of_no=bool(of_no))
     if place.ts_s:

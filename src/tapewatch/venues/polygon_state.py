@@ -14,6 +14,7 @@ from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
 from tapewatch.venues.polygon_fills import Layout
 from tapewatch.venues.polymarket_markets import Market, instrument_of
+from tapewatch.venues.polymarket_status import ENDED_NS, ENDING_NS
 
 SOURCE: Final = "polygon"
 SOCKET: Final = "ws:0"
@@ -47,6 +48,9 @@ class PolygonState(Struct):
     blocks are asked for at once. `known` by what a fill says, without its place: a transaction of a
     block that was taken back comes again in another. `gone` counts those that have not.
 
+    `calendar`: when (ns) which market (its place) ceases to trade as usual, or does again; `halted`
+    those that do not.
+
     `tip_ns`: time of the newest block that was read, ours where it is later. `trouble`: why the
     last request failed; `down` that the service does not answer; `back`: answers in a row that end
     long before `next`, `far` such that end too far after it. `heard_ns`: time of the last good
@@ -57,6 +61,8 @@ class PolygonState(Struct):
     tokens: dict[str, int] = field(default_factory=dict)
     instruments: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # for people; said and forgotten
+    calendar: list[tuple[int, int, bool]] = field(default_factory=list)
+    halted: list[int] = field(default_factory=list)
     next: int = 0
     tip: str = ""
     head: int = 0
@@ -80,14 +86,17 @@ class PolygonState(Struct):
     live_from: int = 0
 
     def add(self, market: Market) -> bool:
-        """Watch one; False if its condition or a token of it is watched already."""
-        instrument = instrument_of(market.condition, SOURCE)
-        if instrument in self.instruments or {market.yes, market.no} & self.tokens.keys():
+        """Watch one; False if a token of it is watched already. The calendar is to be sorted."""
+        if market.yes in self.tokens or market.no in self.tokens:
             return False
         place = 2 * len(self.instruments)
         self.tokens[market.yes], self.tokens[market.no] = place, place + 1
-        self.instruments.append(instrument)
+        self.instruments.append(instrument_of(market.condition, SOURCE))
         self.names.append(market.name)
+        if market.end_ns:
+            at = place // 2
+            self.calendar.append((market.end_ns - ENDING_NS, at, True))
+            self.calendar.append((market.end_ns + ENDED_NS, at, False))
         return True
 
     def learn_time(self, block: int, ts_s: int) -> None:

@@ -101,7 +101,26 @@ def on_timer(reading: Reading) -> None:
         state.beat_ns, state.live_from = now, 0
         detail = f"no block for {quiet_s} s"
         reading.say("mute", detail, channel="socket", ask="reconnect", stream=SOCKET)
+    _endings(reading)
     _currency(reading)
+
+
+def _endings(reading: Reading) -> None:
+    """A price that runs to 0 or 1 because the outcome becomes known is no anomaly. The chain does
+    not say when that is; the market's planned end is what is known."""
+    state = reading.state
+    due: dict[int, bool] = {}
+    while state.calendar and state.calendar[0][0] <= reading.ts_recv:
+        _, at, halts = state.calendar.pop(0)
+        due[at] = halts
+    for at, halts in due.items():
+        if halts:
+            state.halted.append(at)
+            detail = "its end is reached; the outcome becomes known"
+            reading.say("halted", detail, instrument=state.instruments[at])
+        elif at in state.halted:
+            state.halted.remove(at)
+            reading.say("online", "an hour after its end", instrument=state.instruments[at])
 
 
 def _currency(reading: Reading) -> None:
