@@ -2,11 +2,12 @@
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tapewatch.model.limits import TEXT_CHARS
-from tapewatch.model.text import clean, clean_bytes
+from tapewatch.model.text import clean, clean_bytes, masked
 
 ATTACKS = [
     "\x1b]0;OWNED\x07\x1b[2J",
@@ -43,3 +44,19 @@ def test_ordinary_text_is_left_alone_and_long_text_is_cut_visibly() -> None:
 @given(st.binary(max_size=1000))
 def test_any_bytes_can_be_shown(data: bytes) -> None:
     assert len(clean_bytes(data, 50)) <= 50
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("nats://me:s3cret@host:1/x", "nats://***@host:1/x"),
+        ("redis://:s3/c@ret@host", "redis://***@host"),
+        ("nats://token@host", "nats://***@host"),
+        ("redis://h/0?a=1&password=s3cret&b=2", "redis://h/0?a=1&password=***&b=2"),
+        ("[['nats://me:s3cret@a', 'nats://b']]", "[['nats://***@a', 'nats://b']]"),
+        ("nats://host:4222", "nats://host:4222"),
+        ("polymarket:0xab@home", "polymarket:0xab@home"),
+    ],
+)
+def test_secrets_in_addresses_are_hidden(text: str, shown: str) -> None:
+    assert masked(text) == shown

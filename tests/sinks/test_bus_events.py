@@ -14,7 +14,6 @@ from tapewatch.sinks.bus_events import headers, message_of, structured, tracepar
 from tapewatch.sinks.bus_settings import (
     BusSettings,
     address_name,
-    masked,
     stricter,
     topic_of,
 )
@@ -95,12 +94,6 @@ def test_a_wrong_address_is_told_without_quoting_it(url: str, said: str) -> None
     assert str(caught.value).startswith(said)
     assert "nats://host:port" in str(caught.value)
     assert SECRET not in str(caught.value)
-
-
-def test_an_address_may_be_shown_when_masked() -> None:
-    assert masked(f"nats://u:{SECRET}@host:1/x") == "nats://***@host:1/x"
-    assert masked("nats://host:1") == "nats://host:1"
-    assert masked("nothing") == "nothing"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tapewatch.gate.gate import Gate
 from tapewatch.io.control_switches import KillSwitchSettings
 from tapewatch.io.redis_state import RedisSettings
 from tapewatch.model.errors import ConfigError
-from tapewatch.model.text import clean
+from tapewatch.model.text import clean, masked
 from tapewatch.model.time import parse_duration
 from tapewatch.sinks.bus_settings import BusSettings
 from tapewatch.sinks.metrics_settings import MetricsSettings
@@ -285,7 +285,7 @@ def _explained(
     value: Any = table
     for part in inside:
         value = value.get(part.partition("[")[0]) if isinstance(value, dict) else value
-    return _wrong(origins, full, f"{full} = {clean(str(value), 60)}: {_plain(text)}")
+    return _wrong(origins, full, f"{full} = {clean(masked(str(value)), 60)}: {_plain(text)}")
 
 
 def _plain(text: str) -> str:

@@ -9,6 +9,7 @@ from msgspec import NODEFAULT, Struct, structs
 
 from tapewatch.app import registry
 from tapewatch.app.config import DEFAULT_DETECTORS, SECTIONS
+from tapewatch.model.text import masked
 
 _HEAD: Final = """\
 ## Settings of tapewatch. What stands behind one # is the default; ## explains.
@@ -34,6 +35,15 @@ def template() -> str:
 def toml(plain: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> str:
     """`plain` as TOML; with `origins`, each line says where its value comes from."""
     return "\n".join(_tables(plain, "", origins))
+
+
+def shown(value: Any) -> Any:
+    """JSON data as they may be shown: secrets in addresses are hidden."""
+    if isinstance(value, Mapping):
+        return {name: shown(below) for name, below in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shown(item) for item in value]
+    return masked(value) if isinstance(value, str) else value
 
 
 def _commented(path: str, kind: type[Struct]) -> str:

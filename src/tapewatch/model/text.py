@@ -16,6 +16,12 @@ _UNSAFE = re.compile(
     "\U000e0000-\U000e007f]"
 )
 
+# A user and a password before a host, and what a query calls a secret. Greedy: a password may hold
+# anything, also another @ or a slash that should have been escaped.
+_SECRET = re.compile(
+    r"(?<=://)[^\s\"']*(?=@)|(?<=[?&]password=)[^&\s\"']+|(?<=[?&]token=)[^&\s\"']+"
+)
+
 
 def clean(text: str, limit: int = TEXT_CHARS) -> str:
     """`text` with every unsafe character replaced by `·` and cut to `limit` characters."""
@@ -26,3 +32,8 @@ def clean(text: str, limit: int = TEXT_CHARS) -> str:
 def clean_bytes(data: bytes, limit: int = TEXT_CHARS) -> str:
     """Raw bytes as safe text; undecodable bytes become U+FFFD."""
     return clean(data[: limit * 4].decode("utf-8", "replace"), limit)
+
+
+def masked(text: str) -> str:
+    """`text` with the secrets of the addresses in it hidden."""
+    return _SECRET.sub("***", text)

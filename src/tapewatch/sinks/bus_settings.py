@@ -121,10 +121,3 @@ def split(url: str) -> SplitResult | None:
         return urlsplit(url)
     except ValueError:
         return None
-
-
-def masked(url: str) -> str:
-    """An address as it may be shown: with what stands before the host hidden."""
-    head, separator, rest = url.partition("://")
-    before, at, host = rest.rpartition("@")
-    return f"{head}{separator}***@{host}" if at and before else url

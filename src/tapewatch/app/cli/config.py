@@ -57,10 +57,10 @@ def check(*, file: pathlib.Path | None) -> None:
 @click.option("--origin", is_flag=True, help="Say where each value comes from.")
 @output.JSON
 def show(*, origin: bool, as_json: bool) -> None:
-    """Show every setting that holds, as TOML."""
+    """Show every setting that holds, as TOML. Passwords in addresses are hidden."""
     shell = output.current()
     loaded = shell.load()
-    plain = everything(loaded.config)
+    plain = settings_text.shown(everything(loaded.config))
     if as_json:
         origins: dict[str, Any] = {"origins": loaded.origins} if origin else {}
         shell.put(output.json_line("config", settings=plain, files=loaded.files, **origins))
