@@ -53,9 +53,7 @@ def reset(*, market: str, url: str, token_file: pathlib.Path | None, in_redis: b
             redis.close()
         if not there:
             raise ConfigError(f"Redis has no baseline of {instrument}")
-        shell.say(
-            f"The baseline of {instrument} is deleted; sessions forget it at their next round."
-        )
+        shell.say(f"The baseline of {instrument} is deleted; sessions forget it within seconds.")
         return
     text = asyncio.run(_post(url.rstrip("/"), market, _token(token_file)))
     shell.say(f"The baseline is reset: {text}.")
