@@ -22,6 +22,7 @@ from tapewatch.simulate.polymarket_listing import EventListing, Listing
 MARKETS_PAGE: Final = 100
 EVENTS_PAGE: Final = 500
 DEFAULT_PAGE: Final = 20
+BEFORE_END_NS: Final = 4 * 3_600 * NS_PER_S  # from the start of a game to the end of its market
 IDS: Final = 100  # condition ids in one request
 _NUMBERS: Final = {
     "liquidity_num_min": ("liquidityNum", 1),
@@ -188,7 +189,6 @@ class Gamma:
 
     def _market_body(self, listing: Listing) -> dict[str, Any]:
         book = self._exchange.books[listing.condition]
-        bid, ask = (best / ONE for best in book.best)
         volume = self._exchange.ledger.volume.get(listing.condition, 0.0)
         liquidity = (sum(book.bids.values()) + sum(book.asks.values())) / 200
         updated = format_rfc3339(self._exchange.now_ns(), 6)
@@ -205,7 +205,6 @@ class Gamma:
             "liquidityClob": liquidity,
             "description": f"{listing.question} Simulated: nothing of it is real.",
             "outcomes": _strings(listing.outcomes),
-            "outcomePrices": _strings(_outcome_prices(listing, (bid + ask) / 2)),
             "volume": f"{volume:.6f}",
             "volumeNum": volume,
             "volume24hr": volume,
@@ -226,29 +225,36 @@ class Gamma:
             "acceptingOrders": listing.accepting,
             "negRisk": listing.event.neg_risk,
             "negRiskOther": False,
-            "ready": False,
-            "funded": False,
+            **self._state(listing),
+        }
+        if listing.event.neg_risk:
+            found["negRiskMarketID"] = listing.event.group_id
+            found["groupItemTitle"] = listing.label
+        return found
+
+    def _state(self, listing: Listing) -> dict[str, Any]:
+        """What becomes of a market: its prices now, and its resolution."""
+        book = self._exchange.books[listing.condition]
+        bid, ask = (best / ONE for best in book.best)
+        start = format_rfc3339(listing.end_ns - BEFORE_END_NS, 0)
+        found: dict[str, Any] = {
             "spread": round(ask - bid, 4),
             "lastTradePrice": float(book.last or 0),
             "bestBid": bid,
             "bestAsk": ask,
+            "outcomePrices": _strings(_outcome_prices(listing, (bid + ask) / 2)),
             "umaResolutionStatuses": _strings((listing.uma,) if listing.uma else ()),
             "secondsDelay": listing.seconds_delay,
             "feesEnabled": False,
+            "ready": False,
+            "funded": False,
             "sportsMarketType": "moneyline",
-            "gameStartTime": format_rfc3339(listing.end_ns - 14_400 * NS_PER_S, 0)
-            .replace("T", " ")
-            .replace("Z", "+00"),
+            "gameStartTime": _spaced(start),
         }
         if listing.uma:
             found["umaResolutionStatus"] = listing.uma
         if listing.closed:
-            found["closedTime"] = (
-                format_rfc3339(listing.closed_ns, 0).replace("T", " ").replace("Z", "+00")
-            )
-        if listing.event.neg_risk:
-            found["negRiskMarketID"] = listing.event.group_id
-            found["groupItemTitle"] = listing.label
+            found["closedTime"] = _spaced(format_rfc3339(listing.closed_ns, 0))
         return found
 
     def _token_ids(self, listing: Listing) -> str:
@@ -261,6 +267,11 @@ class Gamma:
 
 def _not_found() -> web.Response:
     return reply({"type": "not found error", "error": "id not found"}, 404)
+
+
+def _spaced(time: str) -> str:
+    """`2026-05-09 02:07:01+00`, which is not what the other times look like."""
+    return time.replace("T", " ").replace("Z", "+00")
 
 
 def _outcome_prices(listing: Listing, mid: float) -> tuple[str, str]:

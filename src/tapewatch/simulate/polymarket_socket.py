@@ -59,12 +59,14 @@ class Socket:
         )
         self.limits = limits
         self._request = request
-        self._queue: asyncio.Queue[bytes | int] = asyncio.Queue()
+        self._queue: asyncio.Queue[bytes | int] = asyncio.Queue(
+            QUEUE + 2  # one that is too many, and the close code behind it
+        )
         self._held: list[bytes] | None = None  # what piles up while fault F06 lasts
 
     def send(self, data: bytes) -> None:
         """Queue one text frame; a client that is too far behind is closed."""
-        if self.frozen:
+        if self.frozen or self.closing:
             return
         if self._held is not None and data != PONG:
             self._held.append(data)
@@ -108,7 +110,7 @@ class Socket:
         """Send what has piled up."""
         held, self._held = self._held, None
         for data in held or ():
-            self._queue.put_nowait(data)
+            self.send(data)
 
     async def run(self, answer: Callable[["Socket", str], None]) -> None:
         """Serve until the client leaves or the server closes."""

@@ -127,7 +127,7 @@ class Troubles:
                 self._sockets.expire([fault.scope.symbol] if fault.scope.symbol else ())
             case "F21":
                 name = str(fault.params["generation"]).removeprefix("gen")
-                self._exchange.rehash(name)  # type: ignore[arg-type]  one of its choices
+                self._exchange.rehash(name)  # type: ignore[arg-type]
             case "F25":
                 return self._sockets.freeze(float(fault.params["share"]))
             case "F29":
@@ -137,7 +137,7 @@ class Troubles:
                 for one in self._floor.crowds.values():
                     one.leave()
             case "F40":
-                self._exchange.form = fault.params["form"]  # type: ignore[assignment]  the same
+                self._exchange.form = fault.params["form"]  # type: ignore[assignment]
             case _ if crowd is not None:
                 self._disturb(fault, crowd)
             case _:
