@@ -18,12 +18,15 @@ from msgspec.structs import fields
 
 from tapewatch.app import registry
 from tapewatch.app.aliases import renamed
+from tapewatch.app.approvals import FILE as APPROVALS_FILE
+from tapewatch.app.approvals import Approvals, with_approvals
 from tapewatch.app.config_file import flatten, read_file
 from tapewatch.app.environment import COMMAND_LINE, Setting, settings_of
 from tapewatch.app.http_settings import HttpSettings
 from tapewatch.app.suggest import did_you_mean
 from tapewatch.gate.advice import AdviceSettings, Mode
 from tapewatch.gate.gate import Gate
+from tapewatch.io.clock import SystemClock
 from tapewatch.io.control_switches import KillSwitchSettings
 from tapewatch.io.redis_state import RedisSettings
 from tapewatch.model.errors import ConfigError
@@ -153,8 +156,11 @@ def load(
     said = [setting for path in files for setting in read_file(path)]
     from_environment, notes = settings_of(environment)
     said, old_names = renamed([*said, *from_environment, *flags])
+    record = Approvals(pathlib.Path(APPROVALS_FILE).expanduser())
+    said, allowed = with_approvals(said, record, SystemClock().now_ns())
     config, origins = assemble(said)
-    return Loaded(config, origins, (*notes, *old_names), tuple(str(path) for path in files))
+    notes += [*old_names, *allowed]
+    return Loaded(config, origins, tuple(notes), tuple(str(path) for path in files))
 
 
 def restore(plain: Mapping[str, Any], changes: Sequence[Setting] = ()) -> Config:

@@ -62,20 +62,16 @@ class Service(Listener):
         )
         self._buses = self._made_buses()
         self._metrics: Any = None
-        self._outbox: Mapping[Any, int] = {}
-        log = config.service.shadow_log
-        self._log_path = Path(log).expanduser() if log else folder / SHADOW_LOG
-
-    def sinks(self) -> list[Sink | OutboxSink]:
-        """Further places for outputs."""
-        found: list[Sink | OutboxSink] = list(self._buses)
+        self.sinks: list[Sink | OutboxSink] = list(self._buses)  # further places for outputs
         if self._http:
             from tapewatch.sinks.metrics import Metrics  # noqa: PLC0415  90 ms that few need
 
-            names = [detector.name for detector in self.config.detectors]
-            self._metrics = Metrics(self.config.metrics, self.clock, detectors=names)
-            found.append(self._metrics)
-        return found
+            names = [detector.name for detector in config.detectors]
+            self._metrics = Metrics(config.metrics, clock, detectors=names)
+            self.sinks.append(self._metrics)
+        self._outbox: Mapping[Any, int] = {}
+        log = config.service.shadow_log
+        self._log_path = Path(log).expanduser() if log else folder / SHADOW_LOG
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Data came: the gate must know how old they are."""

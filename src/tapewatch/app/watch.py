@@ -25,6 +25,7 @@ from tapewatch.app.session import TAPE, forget_summary, write_summary
 from tapewatch.app.session_log import LogSink, session_log
 from tapewatch.app.sources import Sources
 from tapewatch.app.watch_words import lost, sizes, watched
+from tapewatch.engine.engine import Engine
 from tapewatch.io.clock import Clock
 from tapewatch.io.control import read
 from tapewatch.io.control_switches import KillSwitches
@@ -153,24 +154,13 @@ class Watch:
             opened.callback(store.close)
             engine = engine_of(self.config)
             service = Service(self.config, engine, self.folder, self.clock, http=self._serve)
-            beside = service.sinks()
-            people = [] if self._serve else [Terminal.name]
-            buses = [sink.name for sink in beside if isinstance(sink, OutboxSink)]
-            sinks = [SessionFiles.name, *people, *buses]
             begun, late = Begun(self.ledger), 0
             if again:
                 begun = begin(self.folder, self.config, engine, tape.recovered.last, self.ledger)
                 self.ledger = begun.ledger
-                late = resume(tape_folder, engine, tape, store, sinks, begun)
+                late = self._recover(begun, engine, tape, store, service)
             files = SessionFiles(self.folder, self.config.sink.files, alerts=self.ledger.alerts)
             opened.pop_all()
-        terminal = Terminal(
-            self.streams.out,
-            self.streams.err,
-            self._screen,
-            prices=files.prices,
-            shown=self.ledger.alerts - late,
-        )
         self._log = session_log(lambda line: self._write(line, files), self.clock)
         self._log.info("session.started", name=self.folder.name, version=__version__)
         if again:
@@ -180,7 +170,7 @@ class Watch:
             engine,
             tape=tape,
             store=store,
-            sinks=[files, *([] if self._serve else [terminal]), LogSink(self._log), *beside],
+            sinks=[files, *self._people(files, late), LogSink(self._log), *service.sinks],
             clock=self.clock,
             ledger=self.ledger,
             listener=_Ears(self, files, service),
@@ -196,6 +186,22 @@ class Watch:
         )
         self._fresh = not again
         return Parts(live, files, sources, service)
+
+    def _recover(
+        self, begun: Begun, engine: Engine, tape: TapeWriter, store: Store, service: Service
+    ) -> int:
+        """Replay what the tape has beyond the checkpoint; returns how many alerts were late."""
+        people = [] if self._serve else [Terminal.name]
+        buses = [sink.name for sink in service.sinks if isinstance(sink, OutboxSink)]
+        alerts_to, mode = [SessionFiles.name, *people, *buses], self.config.service.mode
+        return resume(self.folder / TAPE, engine, tape, store, alerts_to, begun, buses, mode)
+
+    def _people(self, files: SessionFiles, late: int) -> list[Terminal]:
+        """The terminal, where somebody may sit."""
+        if self._serve:
+            return []
+        out, err, shown = self.streams.out, self.streams.err, self.ledger.alerts - late
+        return [Terminal(out, err, self._screen, prices=files.prices, shown=shown)]
 
     async def _finish(self, parts: Parts, ended: str) -> None:
         """Close the rest and give the account. A disk that refuses even this is told, and does not

@@ -64,7 +64,8 @@ class Poller:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._serve(), name=f"{self._venue.name}.fetches")
-                while True:
+                loop = asyncio.get_running_loop()
+                while not loop.is_closed():
                     for poll in self._due():
                         for fetch in poll.requests:
                             self._launch(group, poll, fetch)
@@ -116,7 +117,7 @@ class Poller:
     async def _serve(self) -> None:
         """What was asked for once, one at a time and service by service in order."""
         loop = asyncio.get_running_loop()
-        while True:
+        while not loop.is_closed():
             asked_s, fetch = await self._asked.get()
             self._wanted.discard((fetch.url, fetch.body))
             if loop.time() - asked_s > FETCH_WAIT_S:
