@@ -219,3 +219,32 @@ def test_it_runs_at_its_pace_and_ends_when_told(server: Server) -> None:
         assert [reason for _, reason in await session.links()] == ["stopped"]
 
     guarded(scenario())
+
+
+def test_a_user_who_may_no_more_than_is_documented(server: Server) -> None:
+    allowed = (
+        "+eval +evalsha +script +hset +hget +hmget +hstrlen +pexpire +exists +get +set +del +scan"
+    )
+    keys = "~baseline:* ~tapewatch:baselines"
+
+    async def scenario() -> None:
+        with client(server.url) as operator:
+            rule = f"on >long-password {keys} {allowed}".split()
+            operator.execute_command("ACL", "SETUSER", "watcher", *rule)
+            url = server.url.replace("redis://", "redis://watcher:long-password@")
+            session = Session(url)
+            session.live("0xab", "0xcd", cycles=40)
+            await session.mirror.checkpoint()
+            assert session.mirror.trouble == ""
+            operator.delete("baseline:0xab")
+            await session.mirror.checkpoint()
+            assert await session.orders() == ["0xab"]
+            del session.states["polymarket:0xcd"]
+            await session.mirror.checkpoint()
+            assert session.mirror.trouble == ""
+            assert operator.exists("baseline:0xcd") == 0
+            session.live("0xef")
+            await session.mirror.checkpoint()
+            assert await Session(url).mirror.restore() == 1
+
+    guarded(scenario())

@@ -1,5 +1,6 @@
 """`tapewatch killswitch`: the operator's hand on the file that `io.control` watches."""
 
+import asyncio
 import getpass
 
 import click
@@ -7,6 +8,8 @@ import click
 from tapewatch.app.cli import output
 from tapewatch.io import control
 from tapewatch.io.clock import SystemClock
+from tapewatch.io.control_switches import KillSwitches, KillSwitchSettings
+from tapewatch.model.inputs import Command
 from tapewatch.model.text import clean
 from tapewatch.model.time import format_rfc3339
 
@@ -35,9 +38,13 @@ def off(*, reason: str) -> None:
 @killswitch.command()
 @output.JSON
 def status(*, as_json: bool) -> None:
-    """Is it on, since when, and why."""
+    """Is it on, since when, and why; in every place that the settings name."""
     shell = output.current()
-    path = shell.load().config.kill_switch.path
+    settings = shell.load().config.kill_switch
+    path = settings.path
+    if settings.url or settings.redis_url or settings.bus_url:
+        _places(settings, as_json=as_json)
+        return
     order = control.read(path)
     state = "unknown" if order is None else "on" if order.active else "off"
     if as_json:
@@ -54,6 +61,32 @@ def status(*, as_json: bool) -> None:
         text += f": {clean(order.reason)}" if order.reason else ""
     shell.put(text)
     shell.say(str(path))
+
+
+def _places(settings: KillSwitchSettings, *, as_json: bool) -> None:
+    shell = output.current()
+    state, places = asyncio.run(_looked(settings))
+    if as_json:
+        said = [{"place": place, "state": word, "why": why} for place, word, why in places]
+        shell.put(output.json_line("killswitch", state=state, places=said))
+        return
+    shell.put(state)
+    for line in output.columns(places):
+        shell.put(f"  {line}")
+
+
+async def _looked(
+    settings: KillSwitchSettings,
+) -> tuple[control.Switch, list[tuple[str, str, str]]]:
+    """What a session that began now would see."""
+
+    async def ignore(_: Command) -> None:
+        """Nobody is listening."""
+
+    switches = KillSwitches(settings, SystemClock(), ignore)
+    await switches.poll()
+    await switches.close()
+    return switches.state, [(place, word, why) for place, word, why in switches.places()]
 
 
 def _set(state: control.Switch, reason: str) -> None:
