@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tapewatch.detect.intensity import Intensity
+from tapewatch.detect.intensity import Intensity, _edge
 from tapewatch.kernels.counts import SIZE_MOST, negbin_tails
 from tapewatch.model.events import Sample
 from tapewatch.model.time import NS_PER_S
@@ -204,3 +204,9 @@ def test_p_is_calibrated_on_quiet_real_tape(shared_data: pathlib.Path) -> None:
     assert slices > 50_000
     for level in (1e-2, 1e-3):
         assert 0.5 <= hits[level] / (level * slices) <= 2.0
+
+
+def test_a_market_that_has_never_been_active_has_a_flip_point_all_the_same() -> None:
+    state = Intensity().start("a:b")
+    state.active, state.active_known = 0.0, 5.0
+    assert _edge(state, (10.0, 1.0, 2.0), up=True) > 1.0

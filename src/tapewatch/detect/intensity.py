@@ -245,7 +245,7 @@ def _edge(state: IntensityState, law: tuple[float, float, float], *, up: bool) -
     """The count at which it would not have fired: too little of a surprise, or too little."""
     count, expected, size = law
     share = state.active / state.active_known if state.active_known else 1.0
-    needed = magnitude_at(state.tail, min(1.0, 10.0**-LINE / share))
+    needed = magnitude_at(state.tail, min(1.0, 10.0**-LINE / max(share, P_LEAST)))
     plain = _PLAIN * sqrt(expected + expected * expected / size)
     near, far = expected + (plain if up else -plain), count
     for _ in range(24):

@@ -14,7 +14,7 @@ own heavy-tailed noise. The DIR is `-`. `--set soak.days=7`, `soak.markets=30`, 
 import gc
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TextIO
 
 import msgspec
 from msgspec import Struct, field, to_builtins
@@ -22,7 +22,6 @@ from msgspec import Struct, field, to_builtins
 from tapewatch.app.build import engine_of
 from tapewatch.app.config import Config, assemble
 from tapewatch.app.environment import Setting
-from tapewatch.app.evaluate.runner import write
 from tapewatch.app.evaluate.scoring import plain, proportion, rate
 from tapewatch.app.evaluate.soak_market import CYCLES, SoakMarket, answer
 from tapewatch.app.promote import fingerprint
@@ -33,6 +32,7 @@ from tapewatch.model.inputs import Frame, Input, Link, Timer
 from tapewatch.model.outputs import Alert, Output, Report
 from tapewatch.model.reasons import Reason
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
+from tapewatch.sinks.wording import json_text
 from tapewatch.venues.polymarket import Polymarket
 
 START_NS: Final = 1_735_689_600 * NS_PER_S  # 2025-01-01
@@ -46,6 +46,8 @@ _NAMED: Final = {
     "price": Reason.ANOMALYDETECTOR_PRICE_SPIKE,
     "volume": Reason.ANOMALYDETECTOR_VOLUME_SPIKE,
 }
+
+_encode = msgspec.json.Encoder().encode
 
 What = Literal["price", "volume"]
 
@@ -77,11 +79,21 @@ class Memory(Struct, frozen=True):
     state: int
 
 
-class Run(Struct):
-    """What a soak saw."""
+class Told(Struct, frozen=True):
+    """An incident, when it was first told."""
 
+    instrument: str
+    detector: str
+    at_ns: int
+
+
+class Run(Struct):
+    """What a soak saw. Alerts go to `out` as they come: memory is measured, and must be the
+    engine's. `told` are the incidents of severity warn and above, the latest of them by name."""
+
+    out: TextIO
     planted: list[Planted] = field(default_factory=list)
-    alerts: list[Alert] = field(default_factory=list)
+    told: dict[str, Told] = field(default_factory=dict)
     memory: list[Memory] = field(default_factory=list)
     reports: int = 0
     inputs: int = 0
@@ -92,8 +104,12 @@ def evaluate(data: pathlib.Path, out: pathlib.Path, changes: Sequence[Setting]) 
     del data  # there is none
     plan, rest = planned(changes)
     config = configured(plan, rest)
-    run = soak(plan, config)
-    write(out, "soak", run.alerts)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "soak.alerts.ndjson").open("w", encoding="utf-8") as file:
+            run = soak(plan, config, file)
+    except OSError as error:
+        raise ConfigError(f"cannot write in {out}: {error.strerror}", "--out") from error
     score = scored(plan, config, run)
     text = msgspec.json.format(msgspec.json.encode(score), indent=1)
     (out / "soak.json").write_bytes(text + b"\n")
@@ -125,9 +141,9 @@ def configured(plan: Plan, changes: Sequence[Setting]) -> Config:
     return assemble([*said, *changes])[0]
 
 
-def soak(plan: Plan, config: Config) -> Run:
-    """The whole time, second by second."""
-    engine, run = engine_of(config), Run()
+def soak(plan: Plan, config: Config, out: TextIO) -> Run:
+    """The whole time, second by second; alerts go to `out`."""
+    engine, run = engine_of(config), Run(out)
     venue = next(venue for venue in config.venues if isinstance(venue, Polymarket))
     markets = _markets(plan)
     by_id = {name: one for one in markets for name in _ids(one)}
@@ -203,18 +219,18 @@ def _take(outputs: Sequence[Output], run: Run, waiting: dict[str, Planted]) -> N
                 if 0 <= late <= LATE_CYCLES * CYCLE_S * NS_PER_S:
                     spike.found |= _NAMED[spike.what] in output.warnings
         elif isinstance(output, Alert):
-            run.alerts.append(output)
+            run.out.write(json_text(_encode(output)) + "\n")
+            if output.severity != "info" and output.incident not in run.told:
+                told = Told(output.instrument, output.detector, output.ts_alert_ns)
+                run.told[output.incident] = told
 
 
 def scored(plan: Plan, config: Config, run: Run) -> dict[str, Any]:
     """The figures, with intervals."""
     days = plan.days * plan.markets
-    groups: dict[str, list[Alert]] = {"zscore": [], "suite": []}
-    first: dict[str, Alert] = {}
-    for alert in run.alerts:
-        if alert.severity != "info" and alert.incident not in first:
-            first[alert.incident] = alert
-            groups["zscore" if alert.detector == "zscore" else "suite"].append(alert)
+    groups: dict[str, list[Told]] = {"zscore": [], "suite": []}
+    for told in run.told.values():
+        groups["zscore" if told.detector == "zscore" else "suite"].append(told)
     found = {what: [spike for spike in run.planted if spike.what == what] for what in _NAMED}
     score: dict[str, Any] = {
         "schema": "tapewatch.soak/1",
@@ -231,27 +247,27 @@ def scored(plan: Plan, config: Config, run: Run) -> dict[str, Any]:
             min((spike.sigmas for spike in spikes), default=None),
             max((spike.sigmas for spike in spikes), default=None),
         ]
-    for name, alerts in groups.items():
-        false = [alert for alert in alerts if not _about(alert, run.planted)]
-        score[f"{name}_incidents"] = len(alerts)
+    for name, incidents in groups.items():
+        false = [told for told in incidents if not _about(told, run.planted)]
+        score[f"{name}_incidents"] = len(incidents)
         score[f"{name}_false_per_market_day"] = rate(len(false), days)
         score[f"{name}_noticed"] = proportion(
-            sum(_noticed(spike, alerts) for spike in run.planted), len(run.planted)
+            sum(_noticed(spike, incidents) for spike in run.planted), len(run.planted)
         )
     score["memory"] = to_builtins(run.memory)
     score["growth_after_day_1"] = _growth(run.memory)
     return plain(score)
 
 
-def _about(alert: Alert, planted: Sequence[Planted]) -> bool:
+def _about(told: Told, planted: Sequence[Planted]) -> bool:
     return any(
-        spike.instrument == alert.instrument and 0 <= alert.ts_alert_ns - spike.at_ns <= OURS_NS
+        spike.instrument == told.instrument and 0 <= told.at_ns - spike.at_ns <= OURS_NS
         for spike in planted
     )
 
 
-def _noticed(spike: Planted, alerts: Sequence[Alert]) -> bool:
-    return any(_about(alert, [spike]) for alert in alerts)
+def _noticed(spike: Planted, incidents: Sequence[Told]) -> bool:
+    return any(_about(told, [spike]) for told in incidents)
 
 
 def _growth(memory: Sequence[Memory]) -> dict[str, float] | None:
