@@ -322,6 +322,8 @@ def test_another_tick_size_and_a_fresh_book(after_s: float) -> None:
             "0.001",
             "0.01",
         ]
+        back = [row for at, row in client.timed("book") if 60 <= at < 60.1]
+        assert {row["tick_size"] for row in back if row["asset_id"] == one.yes} == {"0.01"}
         fine = [row["price"] for at, message in client.timed("price_change") if 12 < at < 60
                 for row in message["price_changes"] if row["asset_id"] == one.yes]  # fmt: skip
         assert any(len(price) > 4 for price in fine)

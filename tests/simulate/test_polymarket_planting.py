@@ -161,7 +161,7 @@ def test_one_seed_makes_one_market_and_another_another() -> None:
                 connected(http, server.ws_url) as client,
             ):
                 await client.open([one.yes for one in server.listings])
-                await client.until(60)
+                await client.until(400)  # long enough for the fair prices to wander
                 return [text for _, text in client.frames]
 
         return virtual_time.run(main())
