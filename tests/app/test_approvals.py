@@ -1,8 +1,8 @@
 """Approvals of locked settings: given, looked up, ended, and never believed when tampered with."""
 
 import json
-import multiprocessing
 import pathlib
+import threading
 from typing import Any
 
 import pytest
@@ -174,20 +174,23 @@ def test_places_that_are_no_record(tmp_path: pathlib.Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def _many(path: str, number: int) -> None:
-    for turn in range(20):
-        given(Approvals(pathlib.Path(path)), 0.5 + number / 10, reason=f"{turn}")
+def test_two_at_once_lose_nothing(record: Approvals, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(record)
+    others: list[threading.Thread] = []
+    read, done = Approvals._lines, threading.Event()
 
+    def slow(self: Approvals, file: int) -> list[bytes]:
+        lines = read(self, file)
+        if not others:  # the first has read; now another one comes before it writes
+            others.append(threading.Thread(target=lambda: (given(record, 0.6), done.set())))
+            others[0].start()
+            done.wait(0.3)  # in vain: the other one waits for the lock
+        return lines
 
-def test_two_at_once_lose_nothing(record: Approvals) -> None:
-    context = multiprocessing.get_context("spawn")
-    jobs = [context.Process(target=_many, args=(str(record.path), number)) for number in range(2)]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join(60)
-        assert job.exitcode == 0
-    assert len(record.given()) == 40
+    monkeypatch.setattr(Approvals, "_lines", slow)
+    given(record, 0.7)
+    others[0].join(60)
+    assert [one.record.value for one in record.given()] == [0.8, 0.7, 0.6]
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[str, str]:
