@@ -26,7 +26,7 @@ def serve(*, changes: tuple[str, ...], **options: Any) -> None:
     say otherwise.
     """
     from tapewatch.app.cli.running import until_signal  # noqa: PLC0415  --help stays quick
-    from tapewatch.app.config import set_option  # noqa: PLC0415
+    from tapewatch.app.config import load, set_option  # noqa: PLC0415
     from tapewatch.io.clock import SystemClock  # noqa: PLC0415
 
     shell = output.current()
@@ -34,7 +34,7 @@ def serve(*, changes: tuple[str, ...], **options: Any) -> None:
     where["duration"] = ("session", "duration_s")
     flags = [Setting(where[key], value, COMMAND_LINE) for key, value in options.items() if value]
     flags += map(set_option, changes)
-    loaded = shell.load(flags)
+    loaded = load(flags, file=shell.config)  # what must be said is said below
     if not loaded.config.session.name:
         flags.append(Setting(("session", "name"), NAME, "tapewatch serve"))
     polymarket = next((v for v in loaded.config.venues if v.name == "polymarket"), None)
