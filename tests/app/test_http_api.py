@@ -77,7 +77,8 @@ def test_metrics_are_passed_on(tmp_path: pathlib.Path) -> None:
 def test_the_kill_switch_is_the_file_that_every_session_reads(tmp_path: pathlib.Path) -> None:
     async def job(world: World, client: aiohttp.ClientSession, url: str) -> None:
         where = f"{url}/v1/killswitch"
-        assert (await said(client, where))[1]["state"] == "off"
+        found = (await said(client, where))[1]
+        assert (found["state"], found["effective"]) == ("off", "off")
         order = b'{"active": true, "reason": "drill", "actor": "risk.kill_switch"}'
         code, found = await post(client, where, world.token, order)
         assert (code, found["state"], found["reason"]) == (200, "on", "drill")

@@ -221,12 +221,14 @@ class Api:
         return json_response(body)
 
     async def _switch_state(self, _: web.Request) -> web.Response:
+        """`state` is what the file says, `effective` what holds: it may be on somewhere else."""
         order = await asyncio.to_thread(control.read, self._service.kill_switch)
+        effective = {"effective": self._service.facts().kill}
         if order is None:
-            return json_response({"state": "unknown"})
+            return json_response({"state": "unknown", **effective})
         state = "on" if order.active else "off"
         said = {"actor": order.actor, "reason": order.reason, "at_ns": order.at_ns}
-        return json_response({"state": state, **said})
+        return json_response({"state": state, **effective, **said})
 
     async def _switch(self, request: web.Request) -> web.Response:
         wanted = await _body(request, _Switch)
