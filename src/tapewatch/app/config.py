@@ -19,7 +19,7 @@ from msgspec.structs import fields
 from tapewatch.app import registry
 from tapewatch.app.aliases import renamed
 from tapewatch.app.approvals import FILE as APPROVALS_FILE
-from tapewatch.app.approvals import Approvals, with_approvals
+from tapewatch.app.approvals import Approvals, refuse_claims, with_approvals
 from tapewatch.app.config_file import flatten, read_file
 from tapewatch.app.environment import COMMAND_LINE, Setting, settings_of
 from tapewatch.app.http_settings import HttpSettings
@@ -165,6 +165,7 @@ def load(
 
 def restore(plain: Mapping[str, Any], changes: Sequence[Setting] = ()) -> Config:
     """The configuration that `effective` wrote, with `changes`. Raises `ConfigError`."""
+    refuse_claims(changes)
     wanted = {**plain, "detector": dict(plain.get("detector", {}))}
     for name in DEFAULT_DETECTORS:  # one that was switched off stays off
         wanted["detector"].setdefault(name, {"enabled": False})

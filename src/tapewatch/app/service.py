@@ -86,29 +86,30 @@ class Service(Listener):
         self.advisor.on_kill(self.engine.gate_state.kill)
         self._vitals.see(outputs, now)
 
-    async def run(self, live: Live, sources: Sources, *, fresh: bool) -> None:
-        """Serve until cancelled. `fresh`: there was no tape to go on with, so baselines that
-        another process left in Redis are taken over. Raises `ConfigError` for an address that is
-        taken or settings that would leave it open."""
+    async def prepare(self, live: Live, *, fresh: bool) -> None:
+        """To be done before any source speaks. `fresh`: there was no tape to go on with, so
+        baselines that another process left in Redis are taken over."""
+        if not self.config.redis.url or self._detector is None:
+            return
+        states = self.engine.detectors[ZScore.name].states
+        mirror = RedisState(self.config.redis, self._detector, states, live.inbox, self.clock)
+        if fresh:
+            watched = {i for venue in self.config.venues for i in venue.instruments()}
+            await mirror.restore(watched.__contains__)
+        self.mirror = mirror
+
+    async def run(self, live: Live, sources: Sources) -> None:
+        """Serve until cancelled. Raises `ConfigError` for an address that is taken or settings that
+        would leave it open."""
         async with AsyncExitStack() as stack:
-            if self.config.redis.url and self._detector is not None:
-                await self._start_mirror(live, stack, fresh=fresh)
+            if self.mirror is not None:
+                stack.push_async_callback(self.mirror.close)
             if self._http:
                 await self._start_http(live, sources, stack)
             async with asyncio.TaskGroup() as group:
                 if self.mirror is not None:
                     group.create_task(self.mirror.run(), name="redis")
                 group.create_task(self._look(live), name="outbox")
-
-    async def _start_mirror(self, live: Live, stack: AsyncExitStack, *, fresh: bool) -> None:
-        assert self._detector is not None
-        states = self.engine.detectors[ZScore.name].states
-        mirror = RedisState(self.config.redis, self._detector, states, live.inbox, self.clock)
-        stack.push_async_callback(mirror.close)
-        if fresh:
-            watched = {i for venue in self.config.venues for i in venue.instruments()}
-            await mirror.restore(watched.__contains__)
-        self.mirror = mirror
 
     async def _start_http(self, live: Live, sources: Sources, stack: AsyncExitStack) -> None:
         from tapewatch.app import http_api  # noqa: PLC0415  a third of a second that few need

@@ -246,6 +246,7 @@ class Watch:
             raise first_failure(failures) from failures
 
     async def _together(self, parts: Parts, stop: asyncio.Event) -> None:
+        await parts.service.prepare(parts.live, fresh=self._fresh)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(parts.live.run(parts.sources, stop), name="live")
             beside = [
@@ -253,9 +254,7 @@ class Watch:
                 group.create_task(self._trouble(parts.live), name="trouble"),
                 group.create_task(self._guard(stop), name="guard"),
                 group.create_task(self._report(parts), name="status"),
-                group.create_task(
-                    parts.service.run(parts.live, parts.sources, fresh=self._fresh), name="service"
-                ),
+                group.create_task(parts.service.run(parts.live, parts.sources), name="service"),
             ]
             if self.config.session.lasts_s is not None:
                 ending = self._end(stop, self.config.session.lasts_s)

@@ -16,7 +16,6 @@ from msgspec import UNSET, UnsetType
 
 from tapewatch.model import limits
 from tapewatch.model.errors import ConfigError
-from tapewatch.model.inputs import Command
 from tapewatch.model.text import clean
 
 Switch = Literal["on", "off", "unknown"]
@@ -44,31 +43,6 @@ class _Written(msgspec.Struct):
     actor: str = ""
     reason: str = ""
     at_ns: int = 0
-
-
-class KillSwitchFile:
-    """Watches one file. `state` is what was last passed on, also by an earlier process of the
-    session; the engine begins with `off`."""
-
-    def __init__(self, path: pathlib.Path, state: Switch = "off") -> None:
-        self.path = path
-        self.state = state
-        self._unreadable = UNREADABLE_POLLS - 1  # nothing is known yet: no second chance
-
-    def poll(self, now_ns: int) -> Command | None:
-        """The change since the last poll, if any. A switch that stays unreadable is `unknown`,
-        which the engine takes for on: silence is the safe side."""
-        order = read(self.path)
-        self._unreadable = 0 if order else self._unreadable + 1
-        if order is None and self._unreadable < UNREADABLE_POLLS:
-            return None
-        state: Switch = "unknown" if order is None else "on" if order.active else "off"
-        if state == self.state:
-            return None
-        self.state = state
-        actor = clean(order.actor or "file") if order else "file"
-        why = f": {clean(order.reason)}" if order and order.reason else ""
-        return Command(ts_recv=now_ns, actor=actor, op="kill", argument=state + why)
 
 
 def read(path: pathlib.Path) -> Order | None:
