@@ -13,6 +13,7 @@ SCRIPTS = (
     "driftlock_sight.py",
     "redis_state.py",
     "bus.py",
+    "books.py",
 )
 
 
