@@ -145,15 +145,23 @@ def check(path: Path, engine: Engine, note: Callable[[str], None] | None = None)
     0 if none were recorded. What else the user should know goes to `note`.
 
     Raises `ReplayMismatch` at the first difference. What the last inputs gave rise to may be
-    missing from the tape of a session that was killed and from a clip; anything else may not.
+    missing from the tape of a session that was killed and from a clip; anything else may not. A
+    pruned tape begins without the memory that the session had there, so nothing can be compared.
     """
-    on_tape = TapeReader(path).alerts()
+    note = note or (lambda _: None)
+    reader = TapeReader(path)
+    if reader.header.first > 1 and reader.snapshot is None:
+        note(
+            f"the tape begins with record {reader.header.first:,}; the engine's memory of what came"
+            " before is gone, so that nothing can be compared"
+        )
+        return 0
+    on_tape = reader.alerts()
     count = 0
     inputs = steps(TapeReader(path), engine)
     for seq, item, outputs in inputs:
         if isinstance(item, Command) and item.op == "unrecorded":
-            if note is not None:
-                note(f"from record {seq:,} on nothing can be compared: inputs were not recorded")
+            note(f"from record {seq:,} on nothing can be compared: inputs were not recorded")
             return count
         for line in map(_encode, filter(_is_told, outputs)):
             at, found = next(on_tape, (0, b""))

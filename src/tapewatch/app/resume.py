@@ -80,7 +80,8 @@ def resume(
     ]
     store.add(emitted, sinks, reports_to, mode)
     known = {_name(output) for output in emitted}
-    late, whole = 0, True
+    # Without the memory of what was pruned, the engine judges otherwise than it did live.
+    late, whole = 0, bool(begun.first) or reader.header.first == 1
     for record in reader.records(begun.first):
         if isinstance(record, AlertRecord):
             continue

@@ -23,6 +23,7 @@ from tapewatch.sinks.account import SummaryView
 
 TAPE: Final = "tape"
 SUMMARY: Final = "summary.json"
+STORE: Final = "alerts.sqlite"
 LAST: Final = "last"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 HEAD_DIGITS: Final = 64  # of a chain hash, SHA-256 in hex

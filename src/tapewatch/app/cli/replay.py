@@ -63,7 +63,7 @@ def replay(
         if count:
             shell.say(f"The replay agrees with the record: {count:,} alerts and reports.")
         else:
-            shell.say("The tape holds no alerts or reports to compare the replay with.")
+            shell.say("There were no alerts or reports to compare the replay with.")
     _result(seen, as_json=as_json)
 
 
