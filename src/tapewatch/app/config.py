@@ -22,6 +22,7 @@ from tapewatch.app.approvals import FILE as APPROVALS_FILE
 from tapewatch.app.approvals import Approvals, refuse_claims, with_approvals
 from tapewatch.app.config_file import flatten, read_file
 from tapewatch.app.environment import COMMAND_LINE, Setting, settings_of
+from tapewatch.app.history_settings import HistorySettings
 from tapewatch.app.http_settings import HttpSettings
 from tapewatch.app.suggest import did_you_mean
 from tapewatch.gate.advice import AdviceSettings, Mode
@@ -117,6 +118,7 @@ class Config(Struct, frozen=True, kw_only=True):
     advice: AdviceSettings
     metrics: MetricsSettings
     redis: RedisSettings
+    history: HistorySettings
 
 
 class Loaded(Struct, frozen=True):
@@ -139,6 +141,7 @@ SECTIONS: Final[dict[str, type[Struct]]] = {
     "advice": AdviceSettings,
     "metrics": MetricsSettings,
     "redis": RedisSettings,
+    "history": HistorySettings,
 }
 
 

@@ -17,6 +17,7 @@ from tapewatch import __version__
 from tapewatch.app.config import Config
 from tapewatch.app.health import Facts
 from tapewatch.app.health import Vitals as HealthVitals
+from tapewatch.app.history import keep_up
 from tapewatch.app.live import Listener, Live
 from tapewatch.app.sources import Sources
 from tapewatch.detect.zscore import ZScore
@@ -39,14 +40,21 @@ _DATA: Final = (Trade, Quote, Book)
 
 
 class Service(Listener):
-    """Made before the session's parts; `start` is given them. `url` is where the HTTP interface
-    listens, empty without one."""
+    """Made before the session's parts. `url` is where the HTTP interface listens, empty without
+    one; `tell` gets words for people."""
 
     def __init__(
-        self, config: Config, engine: Engine, folder: Path, clock: Clock, *, http: bool
+        self,
+        config: Config,
+        engine: Engine,
+        folder: Path,
+        clock: Clock,
+        *,
+        http: bool,
+        tell: Callable[[str], None],
     ) -> None:
         self.config, self.engine, self.folder, self.clock = config, engine, folder, clock
-        self.url = ""
+        self.url, self._tell = "", tell
         self.advisor = Advisor(
             config.advice,
             mode=config.service.mode,
@@ -110,6 +118,9 @@ class Service(Listener):
                 if self.mirror is not None:
                     group.create_task(self.mirror.run(), name="redis")
                 group.create_task(self._look(live), name="outbox")
+                if self._http:
+                    keeping = keep_up(self.config.history, self.folder, self.clock, self._tell)
+                    group.create_task(keeping, name="history")
 
     async def _start_http(self, live: Live, sources: Sources, stack: AsyncExitStack) -> None:
         from tapewatch.app import http_api  # noqa: PLC0415  a third of a second that few need

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ from tapewatch.app.ledger import Ledger
 from tapewatch.app.live import Listener, Live, first_failure
 from tapewatch.app.resume import Begun, begin, refuse_other_settings, resume
 from tapewatch.app.service import Service
-from tapewatch.app.session import TAPE, forget_summary, write_summary
+from tapewatch.app.session import STORE, TAPE, forget_summary, write_summary
 from tapewatch.app.session_log import LogSink, session_log
 from tapewatch.app.sources import Sources
 from tapewatch.app.watch_words import lost, sizes, watched
@@ -53,8 +53,6 @@ from tapewatch.sinks.account import (
 from tapewatch.sinks.session_files import SessionFiles
 from tapewatch.sinks.terminal import Screen, Terminal
 from tapewatch.sinks.wording import counted
-
-STORE: Final = "alerts.sqlite"
 
 
 class Streams(Struct, frozen=True):
@@ -153,7 +151,10 @@ class Watch:
             store = Store(self.folder / STORE, buffer=self.config.sink.bus.buffer)
             opened.callback(store.close)
             engine = engine_of(self.config)
-            service = Service(self.config, engine, self.folder, self.clock, http=self._serve)
+            say = self.streams.say
+            service = Service(
+                self.config, engine, self.folder, self.clock, http=self._serve, tell=say
+            )
             begun, late = Begun(self.ledger), 0
             if again:
                 begun = begin(self.folder, self.config, engine, tape.recovered.last, self.ledger)

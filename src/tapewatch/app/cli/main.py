@@ -41,8 +41,6 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "promote": ("promote:promote", "May the service say more? Each gate, with its evidence."),
     "session": ("session:session", "Sessions on this machine: list, show, verify, export."),
     "history": ("history:history", "What a session said, day by day: show, rollup, prune."),
-    "baseline": ("baseline:baseline", "Baselines of bot 4.15's detector: show, reset."),
-    "approve": ("approve:approve", "Allow a locked parameter to be below its minimum."),
     "config": ("config:config", "Settings: init, check, show, schema."),
     "approve": ("approve:approve", "Allow a locked setting below its minimum, and say why."),
     "baseline": ("baseline:baseline", "What is usual for a market: reset, show."),
