@@ -61,8 +61,8 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     when it is ten times rarer, or when it is `worse` (a fraction) heavier than its peak and
     `cooldown_s` have passed. `quiet_s` without a candidate closes it; a silence lasts until data
     come again. For `settle_s` after a gap or a reconnect market causes are held back.
-    `sample_rate`: the report of every n-th normal cycle goes out. `lines` overrides a detector's own line, by
-    detector name, in its unit.
+    `sample_rate`: the report of every n-th normal cycle goes out. `lines` overrides a detector's
+    own line, by detector name, in its unit.
     """
 
     profile: ProfileName = "balanced"
@@ -87,7 +87,8 @@ class Gate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class GateState(Struct):
     """What the gate remembers. `stale` maps a silent instrument to the detector that said so, and
     `venue:*`, or either with `!` for a halt or `~` for data that the venue calls stale, to why.
-    `unsettled`: when an instrument or a source last lost something. `accounts`: of instrument groups, and `*` of all."""
+    `unsettled`: when an instrument or a source last lost something. `accounts`: of instrument
+    groups, and `*` of all."""
 
     kill: Literal["off", "on", "unknown"] = "off"
     incidents: dict[str, Incident] = field(default_factory=dict)

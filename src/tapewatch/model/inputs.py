@@ -13,8 +13,8 @@ class Frame(Struct, frozen=True, gc=False, tag="frame"):
     """One raw websocket message or HTTP body, verbatim.
 
     `stream` says where it came from: `ws` for a message of a source's only socket (`ws:0`, `ws:1`
-    ... where it has several), `rest:<path?query>` for the body of an HTTP answer. `ts_recv` is ns at
-    which the last byte was read.
+    ... where it has several), `rest:<path?query>` for the body of an HTTP answer. `ts_recv` is ns
+    at which the last byte was read.
     """
 
     ts_recv: int
