@@ -14,6 +14,7 @@ SCRIPTS = (
     "redis_state.py",
     "bus.py",
     "books.py",
+    "polymarket.py",
 )
 
 
