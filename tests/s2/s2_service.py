@@ -14,14 +14,18 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import nats
+from redis.asyncio import Redis
 
 from servers import free_port
-from tapewatch.app.config import Config, assemble, set_option
+from tapewatch.app.config import DEFAULT_DETECTORS, Config, assemble, set_option
 from tapewatch.app.replay import recorded
 from tapewatch.app.resolve import resolved
 from tapewatch.app.watch import Streams, Watch
 from tapewatch.model.outputs import Report
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
+from tapewatch.sdk.bus_gate import REPORTS
+from tapewatch.sdk.envelope import read
 from tapewatch.simulate.polymarket import PolymarketConfig, PolymarketServer
 from tapewatch.simulate.polymarket_crowd import PolymarketMarketConfig
 from tapewatch.simulate.polymarket_listing import Listing
@@ -32,6 +36,9 @@ from tapewatch.testing.virtual_time import VirtualClock
 
 CYCLE_S = 30
 WARM = 32  # cycles until a baseline of 30 samples judges
+# A smaller baseline, and every cycle told: for tests in which other things take their time.
+QUICK = ("detector.zscore.min_samples=10", "gate.sample_rate=1")
+QUICK_WARM = 14
 CALM = PolymarketMarketConfig(
     sigma=0.001, plays_every_s=1e9, changes_per_s=0.3, trades_per_s=0.05, events_per_s=1_000.0
 )
@@ -51,6 +58,7 @@ def settings(server: PolymarketServer, folder: pathlib.Path, port: int, *changes
         f"source.polymarket.ws_url={server.ws_url}",
         "source.polymarket.mode=poll",
         f"source.polymarket.poll_s={CYCLE_S}",
+        *(f"detector.{name}.enabled=false" for name in DEFAULT_DETECTORS),
         f"detector.zscore.cycle_s={CYCLE_S}",
         "service.mode=general_live",
         f"kill_switch.file={folder / 'killswitch'}",
@@ -113,6 +121,12 @@ class Service:
         rows = (line.rpartition(" ") for line in text.splitlines() if line[:1] not in ("#", ""))
         return {series: float(value) for series, _, value in rows}
 
+    async def sigma(self, redis_url: str) -> tuple[float, float]:
+        """Mean and deviation of the first market's price, as the service keeps them in Redis."""
+        async with Redis.from_url(redis_url) as client:
+            row = await client.hgetall(f"baseline:{self.market.condition}")
+        return float(row[b"rolling_mean_price"]), float(row[b"rolling_std_price"])
+
     async def total(self, name: str, *labels: str) -> float:
         """The sum of the series of a metric that have these labels."""
         page = await self.page()
@@ -170,9 +184,34 @@ async def serving(
             await running
 
 
+async def on_redis(url: str) -> list[Report]:
+    """Reports that strategies can see on a Redis."""
+    async with Redis.from_url(url) as client:
+        rows = await client.xrange(REPORTS)
+    told = [read(fields[b"event"]) for _, fields in rows]
+    return [one for one in told if isinstance(one, Report)]
+
+
+async def on_nats(url: str) -> list[Report]:
+    """The same of a NATS."""
+    client = await nats.connect(url)
+    stream = client.jetstream()
+    name = await stream.find_stream_name_by_subject(REPORTS)
+    state = (await stream.stream_info(name)).state
+    told = []
+    for number in range(state.first_seq, state.last_seq + 1):
+        message = await stream.get_msg(name, number)
+        if message.subject == REPORTS:
+            assert message.data is not None
+            told.append(read(message.data, message.headers))
+    await client.close()
+    return [one for one in told if isinstance(one, Report)]
+
+
 def _streams(lines: list[str]) -> Streams:
     return Streams(io.StringIO(), io.StringIO(), lines.append)
 
 
 def emitted_s(report: Report) -> float:
+    """When it was emitted, in seconds since the epoch."""
     return report.emitted_at_ms * NS_PER_MS / NS_PER_S

@@ -5,6 +5,7 @@ here, because some of it was written by a venue. The core does not log: it retur
 """
 
 from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from tapewatch.io.clock import Clock
 from tapewatch.io.worker import WhenFull
 from tapewatch.model.outputs import Alert, Fault, Output, Resolved
+from tapewatch.model.reasons import Reason
 from tapewatch.model.text import clean
 from tapewatch.model.time import format_rfc3339
 
@@ -92,7 +94,9 @@ class LogSink:
                     merged=output.merged,
                 )
             elif isinstance(output, Fault) and output.kind in _LINKS:
-                self._log.info(
+                stale = output.kind == "stale"  # bot 4.15 wants it as a warning, by its code
+                tell = partial(self._log.warning, code=str(Reason.STALE_DATA))
+                (tell if stale else self._log.info)(
                     _LINKS[output.kind],
                     source=output.source,
                     stream=output.stream,
