@@ -13,7 +13,6 @@ SCRIPTS = (
     "driftlock_sight.py",
     "redis_state.py",
     "bus.py",
-    "books.py",
     "polymarket.py",
 )
 
