@@ -39,6 +39,7 @@ from tapewatch.testing import virtual_time
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 OBSERVED, ANOMALIES = "tapewatch_observations_total", "tapewatch_anomalies_total"
+REQUESTS = "tapewatch_http_requests_total"
 MORE = 8  # minutes after a spike
 QUIET = structs.replace(CALM, trades_per_s=0.0)  # its volume is no anomaly
 
@@ -216,16 +217,23 @@ def test_s2_prop_1_a_session_asks_for_public_data_only(tmp_path: pathlib.Path) -
     reads |= {f"gamma/{call}" for call in ("markets", "markets/keyset", "events/keyset")}
     reads |= {"ws/market"}
 
-    async def scenario(folder: pathlib.Path, mode: str) -> dict[str, int]:
+    async def scenario(folder: pathlib.Path, mode: str) -> tuple[dict[str, int], int, Page]:
         async with serving(folder, f"source.polymarket.mode={mode}") as service:
+            resolving = sum(service.server.requests.values())
             await service.cycles(20)
             service.server.spike()
             await service.cycles(2)
-            return dict(service.server.requests)
+            return dict(service.server.requests), resolving, await service.page()
 
     for mode in ("poll", "stream"):
         (tmp_path / mode).mkdir()
-        asked = virtual_time.run(scenario(tmp_path / mode, mode))
-        assert asked["clob/books"] > 10
+        asked, resolving, page = virtual_time.run(scenario(tmp_path / mode, mode))
         assert set(asked) <= reads, asked
-        assert ("ws/market" in asked) == (mode == "stream")
+        assert asked["clob/books"] > 10
+        sockets = asked.get("ws/market", 0)
+        assert bool(sockets) == (mode == "stream")
+        # The simulator counts calls that it has; so many were asked for, hence no others.
+        sent = {series: n for series, n in page.items() if series.startswith(REQUESTS) and n}
+        assert sent == {
+            f'{REQUESTS}{{result="fetched"}}': sum(asked.values()) - sockets - resolving
+        }

@@ -18,7 +18,7 @@ from tapewatch.model.outputs import Report
 from tapewatch.model.time import NS_PER_MS, NS_PER_S
 from tapewatch.testing import virtual_time
 
-CYCLES = "tapewatch_cycles_total"
+JUDGED = "tapewatch_observations_total", 'detector="zscore"'
 BEFORE, DOWN, AFTER = 3, 10, 3  # minutes
 
 
@@ -27,7 +27,7 @@ class Minute(Struct):
 
     health: dict[str, Any]
     advice: dict[str, Any]
-    cycles: float
+    judged: float  # cycles, told or not
 
 
 class Outage(Struct):
@@ -53,7 +53,7 @@ class Outage(Struct):
 
 async def look(service: Service) -> Minute:
     advice = await service.get(f"/v1/gate/{service.market.slug}")
-    return Minute(await service.health(), advice[1], await service.total(CYCLES))
+    return Minute(await service.health(), advice[1], await service.total(*JUDGED))
 
 
 async def scenario(folder: pathlib.Path, redis: str, nats: str) -> Outage:
@@ -104,7 +104,7 @@ def test_s2_int_2_clob_down_stale_data_and_no_checks(outage: Outage) -> None:
     (line,) = outage.stale
     assert "level=warning" in line
     assert STALE in line
-    assert {minute.cycles for minute in outage.during} == {outage.minutes[BEFORE - 1].cycles}
+    assert {minute.judged for minute in outage.during} == {outage.minutes[BEFORE - 1].judged}
     for told in (outage.redis, outage.nats):
         assert [
             one for one in told if outage.began_ms <= one.emitted_at_ms <= outage.ended_ms
@@ -122,7 +122,7 @@ def test_s2_fail_clob_api_down(outage: Outage) -> None:
     assert colours == ["green"] * BEFORE + ["yellow"] * 5 + ["red"] * 5 + ["green"] * AFTER
     assert all("clob has been down" in str(one.health["reasons"]) for one in outage.during)
     assert len(outage.current) == 1
-    assert [one.cycles - outage.during[-1].cycles for one in outage.afterwards] == [2, 4, 6]
+    assert [one.judged - outage.during[-1].judged for one in outage.afterwards] == [2, 4, 6]
     assert outage.redis == outage.nats
     seen_ms = [one.poll_cycle_ms for one in outage.redis if one.poll_cycle_ms > outage.ended_ms]
     assert len(seen_ms) == 2 * AFTER
