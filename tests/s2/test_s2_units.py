@@ -4,7 +4,7 @@ S2-UNIT-1  a price 5 sigma above the mean is reported as anomalous
 S2-UNIT-2  half a sigma is normal, and told every tenth cycle
 S2-UNIT-3  nothing is reported while the kill switch is on
 S2-PROP-1  it never submits or signs orders: `tests/test_read_only.py` looks at the code, and
-           `test_s2_integration.py` at all requests of a session
+           `test_s2_failures.py` at all requests of a session
 S2-PROP-2  no report goes out while the kill switch is on, whatever happens
 """
 
