@@ -6,7 +6,6 @@ and v1 objects have an `event`, so the two are told apart by shape.
 
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,8 +15,8 @@ from tapewatch.model.events import Event
 from tapewatch.model.inputs import Frame, Link
 from tapewatch.model.limits import BOOK_DEPTH, FRAME_BYTES
 from tapewatch.model.outputs import Fault
-from tapewatch.model.text import clean
 from tapewatch.venues import kraken_watch
+from tapewatch.venues.addresses import check_url
 from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.kraken_replies import REQUEST_IDS
 from tapewatch.venues.kraken_rest import decode_rest, fetch_system, fetch_trades
@@ -61,8 +60,8 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigError("Kraken needs at least one pair and one channel")
         msgspec.structs.force_setattr(self, "symbols", symbols)
         if self.url:
-            _check_url("url", self.url, ("ws", "wss"))
-        _check_url("rest_url", self.rest_url, ("http", "https"))
+            check_url("url", self.url, ("ws", "wss"))
+        check_url("rest_url", self.rest_url, ("http", "https"))
 
     def instruments(self) -> tuple[str, ...]:
         """`kraken:BTC/USD` ..."""
@@ -179,20 +178,6 @@ class Kraken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def on_timer(self, state: KrakenState, now: int, /) -> Iterable[Event]:
         """Deadlines that passed."""
         return kraken_watch.on_timer(self.deadlines, self.protocol, state, now)
-
-
-def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
-    """Raises `ConfigError` for an address that nobody can connect to."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host.encode("idna")  # what a name goes through to be resolved: no empty or endless labels
-        valid = parts.scheme in schemes and host and parts.port != 0 and url.isprintable()
-    except ValueError:
-        valid = False
-    if not valid or " " in url:
-        forms = " or ".join(f"{scheme}://host" for scheme in schemes)
-        raise ConfigError(f'{name} = "{clean(url, 60)}" is no address; write {forms}')
 
 
 def _json(message: dict[str, Any]) -> bytes:

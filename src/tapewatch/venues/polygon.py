@@ -7,7 +7,6 @@ only what has happened.
 
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Final
-from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
@@ -20,6 +19,7 @@ from tapewatch.model.text import clean
 from tapewatch.model.time import NS_PER_S
 from tapewatch.venues import polygon_rpc as rpc
 from tapewatch.venues import polygon_watch as watch
+from tapewatch.venues.addresses import check_url
 from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.polygon_answers import decode_answer, question
 from tapewatch.venues.polygon_fills import TOPIC_V1, TOPIC_V2, Layout, address, bytes32
@@ -33,6 +33,7 @@ CONTRACTS_MAX: Final = 64
 
 Seconds = Annotated[float, Meta(ge=1.0, le=86_400.0)]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
+KEY_SHOWN: Final = 20  # characters of an address: the key of an RPC service comes later
 
 
 class Contract(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,9 +115,9 @@ class Polygon(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigError(f"contracts or topics: {error}") from error
         if len(found) < len(self.contracts) or len(topics) < 2:
             raise ConfigError("a contract or topic is named twice")
-        _check_url("rpc_url", self.rpc_url, ("http", "https"))
+        check_url("rpc_url", self.rpc_url, ("http", "https"), KEY_SHOWN)
         if self.ws_url:
-            _check_url("ws_url", self.ws_url, ("ws", "wss"))
+            check_url("ws_url", self.ws_url, ("ws", "wss"), KEY_SHOWN)
 
     def instruments(self) -> tuple[str, ...]:
         """`polygon:0x...`."""
@@ -224,17 +225,3 @@ class Polygon(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             tuple(one.address.lower() for one in self.contracts),
             tuple(topic.lower() for layout, topic in topics if layout in layouts),
         )
-
-
-def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
-    """Raises `ConfigError` for an address that nobody can connect to. It may hold a key, so only
-    its beginning is shown."""
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-        valid = valid and url.isprintable() and " " not in url
-    except ValueError:
-        valid = False
-    if not valid:
-        forms = " or ".join(f"{scheme}://host" for scheme in schemes)
-        raise ConfigError(f'{name} = "{clean(url, 20)}" is no address; write {forms}')

@@ -10,7 +10,6 @@ source stale here, as REST takes over.
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -25,6 +24,7 @@ from tapewatch.venues import polymarket_refresh as catalogue
 from tapewatch.venues import polymarket_rest as rest
 from tapewatch.venues import polymarket_trades as rows
 from tapewatch.venues import polymarket_watch as watch
+from tapewatch.venues.addresses import check_url
 from tapewatch.venues.base import Budget, Endpoint, Fetch, Poll
 from tapewatch.venues.polymarket_markets import CONDITION_ID, TOKEN_ID, Market, instrument_of
 from tapewatch.venues.polymarket_state import PolymarketState, Reading, Token
@@ -90,9 +90,9 @@ class Polymarket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             word_of(word)
         for market in self.markets:
             _check_market(market)
-        _check_url("ws_url", self.ws_url, ("ws", "wss"))
+        check_url("ws_url", self.ws_url, ("ws", "wss"))
         for name in ("clob_url", "gamma_url", "data_url"):
-            _check_url(name, getattr(self, name), ("http", "https"))
+            check_url(name, getattr(self, name), ("http", "https"))
 
     def instruments(self) -> tuple[str, ...]:
         """`polymarket:0x...`, the books of the other outcomes not counted."""
@@ -256,17 +256,3 @@ def _check_market(market: Market) -> None:
         )
     if not 0.0 < market.tick < 1.0:
         raise ConfigError(f"{clean(market.name, 80)}: tick = {market.tick:g} is no step of prices")
-
-
-def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
-    """Raises `ConfigError` for an address that nobody can connect to."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host.encode("idna")  # what a name goes through to be resolved: no empty or endless labels
-        valid = parts.scheme in schemes and host and parts.port != 0 and url.isprintable()
-    except ValueError:
-        valid = False
-    if not valid or " " in url:
-        forms = " or ".join(f"{scheme}://host" for scheme in schemes)
-        raise ConfigError(f'{name} = "{clean(url, 60)}" is no address; write {forms}')

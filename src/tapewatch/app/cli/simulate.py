@@ -4,21 +4,18 @@ Heavy modules are imported when the server starts, so that `--help` stays quick.
 """
 
 import asyncio
-import os
 import pathlib
-import signal
 from typing import TYPE_CHECKING
 
 import click
-from msgspec import json
 from msgspec.structs import replace
 
 from tapewatch.app.cli.simulate_polygon import polygon
 from tapewatch.app.cli.simulate_polymarket import polymarket
-from tapewatch.model.errors import ConfigError
+from tapewatch.app.cli.simulate_serving import factor, serve
 
 if TYPE_CHECKING:
-    from tapewatch.simulate.kraken import KrakenConfig, KrakenServer
+    from tapewatch.simulate.kraken import KrakenServer
 
 
 @click.group()
@@ -45,13 +42,6 @@ def _list_faults(context: click.Context, _: click.Parameter, wanted: bool) -> No
     context.exit()
 
 
-def _speed(_: click.Context, __: click.Parameter, text: str) -> float:
-    try:
-        return float("inf") if text == "max" else float(text)
-    except ValueError as error:
-        raise ConfigError(f"{text[:20]!r} is not a speed; write 1, 60 or max", "--speed") from error
-
-
 _FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
 _TAPE = click.Path(exists=True, path_type=pathlib.Path)
 
@@ -63,7 +53,7 @@ _TAPE = click.Path(exists=True, path_type=pathlib.Path)
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same market.")
 @click.option("--scenario", default=None, help="JSON file of market and anomalies, or: demo.")
 @click.option("--tape", type=_TAPE, help="Play trades: csv, parquet, or a tape (first symbol).")
-@click.option("--speed", default="1", callback=_speed, show_default=True, help="Factor, or: max.")
+@click.option("--speed", default="1", callback=factor, show_default=True, help="Factor, or: max.")
 @click.option("--exit-at-end", is_flag=True, help="Stop after the last trade of --tape.")
 @click.option(
     "--faults", "script", type=_FILE, help="JSON list of {at, for, fault, scope, params}."
@@ -91,9 +81,10 @@ def kraken(  # noqa: PLR0913  one argument per option
 
     Prints one JSON line with its addresses when it is ready.
     """
+    from tapewatch.io.clock import SystemClock  # noqa: PLC0415  see above
     from tapewatch.simulate import faults as fault_module  # noqa: PLC0415  see above
     from tapewatch.simulate import scenario as scenario_module  # noqa: PLC0415  see above
-    from tapewatch.simulate.kraken import KrakenConfig  # noqa: PLC0415  see above
+    from tapewatch.simulate.kraken import KrakenConfig, KrakenServer  # noqa: PLC0415  see above
 
     plot = scenario_module.load(scenario) if scenario else scenario_module.Scenario()
     scripted = fault_module.load(script) if script else ()
@@ -108,39 +99,9 @@ def kraken(  # noqa: PLR0913  one argument per option
         speed=speed,
         truth=truth,
     )
-    asyncio.run(_serve(config, exit_at_end=exit_at_end))
+    server = KrakenServer(config, SystemClock())
+    asyncio.run(serve("kraken", server, _addresses, KrakenServer.over, exit_at_end=exit_at_end))
 
 
-async def _serve(config: "KrakenConfig", *, exit_at_end: bool) -> None:
-    """Until a signal, or the end of the tape if that is wanted."""
-    from tapewatch.io.clock import SystemClock  # noqa: PLC0415  see above
-    from tapewatch.simulate.kraken import KrakenServer  # noqa: PLC0415  see above
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with KrakenServer(config, SystemClock()) as server:
-        click.echo(_ready(server))
-        click.echo("A simulated Kraken: nothing it says is real. Ctrl+C stops it.", err=True)
-        stopping, over = asyncio.create_task(stop.wait()), asyncio.create_task(server.over())
-        await asyncio.wait((stopping, over), return_when=asyncio.FIRST_COMPLETED)
-        if over.done():
-            over.result()
-            if not exit_at_end:
-                await stopping
-        over.cancel()
-        stopping.cancel()
-
-
-def _ready(server: "KrakenServer") -> str:
-    line = {
-        "schema": "tapewatch.simulate/1",
-        "v": 1,
-        "venue": "kraken",
-        "url": server.ws_url,
-        "url_v1": server.ws_v1_url,
-        "rest": server.rest_url,
-        "pid": os.getpid(),
-    }
-    return json.encode(line).decode()
+def _addresses(server: "KrakenServer") -> dict[str, str]:
+    return {"url": server.ws_url, "url_v1": server.ws_v1_url, "rest": server.rest_url}

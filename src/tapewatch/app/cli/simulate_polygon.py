@@ -4,18 +4,16 @@ Heavy modules are imported when the server starts, so that `--help` stays quick.
 """
 
 import asyncio
-import os
 import pathlib
-import signal
 from typing import TYPE_CHECKING, Final
 
 import click
-from msgspec import json
 
-from tapewatch.app.cli.simulate_polymarket import _speed
+from tapewatch.app.cli.simulate_polymarket import addresses
+from tapewatch.app.cli.simulate_serving import factor, serve
 
 if TYPE_CHECKING:
-    from tapewatch.simulate.polygon import PolygonConfig, PolygonServer
+    from tapewatch.simulate.polygon import PolygonServer
 
 MARKETS: Final = 4
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
@@ -40,7 +38,7 @@ def _listed(context: click.Context, _: click.Parameter, wanted: bool) -> None:  
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same market.")
 @click.option("--scenario", type=_FILE, help="JSON file of market and anomalies: Polymarket's.")
 @click.option("--tape", type=_FILE, help="Play trades with wallets: parquet.")
-@click.option("--speed", default="1", callback=_speed, show_default=True, help="Factor, or: max.")
+@click.option("--speed", default="1", callback=factor, show_default=True, help="Factor, or: max.")
 @click.option(
     "--contracts",
     "layout",
@@ -79,10 +77,11 @@ def polygon(  # noqa: PLR0913  one argument per option
     The fills are those of a simulated Polymarket, which listens too. Prints one JSON line with all
     addresses when it is ready.
     """
+    from tapewatch.io.clock import SystemClock  # noqa: PLC0415  see above
     from tapewatch.simulate import polygon_faults as catalogue  # noqa: PLC0415  see above
     from tapewatch.simulate import polygon_rings  # noqa: PLC0415  see above
     from tapewatch.simulate import polymarket_scenario as scenarios  # noqa: PLC0415  see above
-    from tapewatch.simulate.polygon import PolygonConfig  # noqa: PLC0415  see above
+    from tapewatch.simulate.polygon import PolygonConfig, PolygonServer  # noqa: PLC0415  see above
     from tapewatch.simulate.polymarket import PolymarketConfig  # noqa: PLC0415  see above
 
     scripted = catalogue.load(script) if script else ()
@@ -102,40 +101,9 @@ def polygon(  # noqa: PLR0913  one argument per option
         faults=(*scripted, *map(catalogue.parse, faults)),
         rings=tuple(map(polygon_rings.parse, rings)),
     )
-    asyncio.run(_serve(config))
+    server = PolygonServer(config, SystemClock())
+    asyncio.run(serve("polygon", server, _addresses, PolygonServer.over))
 
 
-async def _serve(config: "PolygonConfig") -> None:
-    """Until a signal."""
-    from tapewatch.io.clock import SystemClock  # noqa: PLC0415  see above
-    from tapewatch.simulate.polygon import PolygonServer  # noqa: PLC0415  see above
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with PolygonServer(config, SystemClock()) as server:
-        click.echo(_ready(server))
-        click.echo("A simulated Polygon: nothing it says is real. Ctrl+C stops it.", err=True)
-        stopping, over = asyncio.create_task(stop.wait()), asyncio.create_task(server.over())
-        await asyncio.wait((stopping, over), return_when=asyncio.FIRST_COMPLETED)
-        if over.done():
-            over.result()
-        over.cancel()
-        stopping.cancel()
-
-
-def _ready(server: "PolygonServer") -> str:
-    line = {
-        "schema": "tapewatch.simulate/1",
-        "v": 1,
-        "venue": "polygon",
-        "rpc": server.rpc_url,
-        "ws": server.ws_url,
-        "url": server.market.ws_url,
-        "clob": server.market.clob_url,
-        "gamma": server.market.gamma_url,
-        "data": server.market.data_url,
-        "pid": os.getpid(),
-    }
-    return json.encode(line).decode()
+def _addresses(server: "PolygonServer") -> dict[str, str]:
+    return {"rpc": server.rpc_url, "ws": server.ws_url, **addresses(server.market)}

@@ -4,31 +4,21 @@ Heavy modules are imported when the server starts, so that `--help` stays quick.
 """
 
 import asyncio
-import os
 import pathlib
-import signal
 from typing import TYPE_CHECKING, Final
 
 import click
-from msgspec import json
 from msgspec.structs import replace
 
-from tapewatch.model.errors import ConfigError
+from tapewatch.app.cli.simulate_serving import factor, serve
 
 if TYPE_CHECKING:
-    from tapewatch.simulate.polymarket import PolymarketConfig, PolymarketServer
+    from tapewatch.simulate.polymarket import PolymarketServer
     from tapewatch.simulate.polymarket_book import Generation
     from tapewatch.simulate.polymarket_frames import Form
 
 MARKETS: Final = 12
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
-
-
-def _speed(_: click.Context, __: click.Parameter, text: str) -> float:
-    try:
-        return float("inf") if text == "max" else float(text)
-    except ValueError as error:
-        raise ConfigError(f"{text[:20]!r} is not a speed; write 1, 60 or max", "--speed") from error
 
 
 def _listed(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  click's order
@@ -52,7 +42,7 @@ def _listed(context: click.Context, _: click.Parameter, wanted: bool) -> None:  
 @click.option("--scenario", type=_FILE, help="JSON file of market, anomalies and faults.")
 @click.option("--books", type=_FILE, multiple=True, help="Play recorded books: csv, csv.gz.")
 @click.option("--wallets", type=_FILE, help="Play trades with wallets: parquet (Data API).")
-@click.option("--speed", default="1", callback=_speed, show_default=True, help="Factor, or: max.")
+@click.option("--speed", default="1", callback=factor, show_default=True, help="Factor, or: max.")
 @click.option(
     "--price-changes",
     "form",
@@ -94,9 +84,13 @@ def polymarket(  # noqa: PLR0913  one argument per option
 
     Prints one JSON line with its addresses when it is ready.
     """
+    from tapewatch.io.clock import SystemClock  # noqa: PLC0415  see above
     from tapewatch.simulate import polymarket_faults as catalogue  # noqa: PLC0415  see above
     from tapewatch.simulate import polymarket_scenario as scenarios  # noqa: PLC0415  see above
-    from tapewatch.simulate.polymarket import PolymarketConfig  # noqa: PLC0415  see above
+    from tapewatch.simulate.polymarket import (  # noqa: PLC0415  see above
+        PolymarketConfig,
+        PolymarketServer,
+    )
 
     plot = scenarios.load(scenario) if scenario else scenarios.PolymarketScenario()
     scripted = catalogue.load(script) if script else ()
@@ -116,38 +110,15 @@ def polymarket(  # noqa: PLR0913  one argument per option
         generation=generation,
         truth=truth,
     )
-    asyncio.run(_serve(config))
+    server = PolymarketServer(config, SystemClock())
+    asyncio.run(serve("polymarket", server, addresses, PolymarketServer.over))
 
 
-async def _serve(config: "PolymarketConfig") -> None:
-    """Until a signal."""
-    from tapewatch.io.clock import SystemClock  # noqa: PLC0415  see above
-    from tapewatch.simulate.polymarket import PolymarketServer  # noqa: PLC0415  see above
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with PolymarketServer(config, SystemClock()) as server:
-        click.echo(_ready(server))
-        click.echo("A simulated Polymarket: nothing it says is real. Ctrl+C stops it.", err=True)
-        stopping, over = asyncio.create_task(stop.wait()), asyncio.create_task(server.over())
-        await asyncio.wait((stopping, over), return_when=asyncio.FIRST_COMPLETED)
-        if over.done():
-            over.result()
-        over.cancel()
-        stopping.cancel()
-
-
-def _ready(server: "PolymarketServer") -> str:
-    line = {
-        "schema": "tapewatch.simulate/1",
-        "v": 1,
-        "venue": "polymarket",
+def addresses(server: "PolymarketServer") -> dict[str, str]:
+    """Of the socket and of the services, by the names that settings have."""
+    return {
         "url": server.ws_url,
         "clob": server.clob_url,
         "gamma": server.gamma_url,
         "data": server.data_url,
-        "pid": os.getpid(),
     }
-    return json.encode(line).decode()
