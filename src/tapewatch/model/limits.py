@@ -45,6 +45,7 @@ JSON_BYTES: Final = 256 << 20  # a JSON document of `scan`, which is read as a w
 SCAN_PROBLEMS: Final = 100  # malformed lines of one `scan` that are told one by one
 LINE_FORMS: Final = 1_024  # forms of lines (all but their digits) remembered for their entropy
 LINE_FORM_BYTES: Final = 512  # ... of lines up to this size
+PRICE_TEXTS: Final = 16_384  # texts of prices whose value is remembered
 POLYMARKET_MARKETS: Final = 10_000  # markets of one session, those that are found later included
 MARKET_CACHE_WORDS: Final = 1_000  # words whose markets are remembered between sessions
 MARKET_CACHE_BYTES: Final = 64 << 20  # a larger file of them is not read

@@ -11,6 +11,7 @@ three times (`RECIPES`), hence it is advice: the caller finds out which recipe f
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha1
 from itertools import islice
 from operator import lt
@@ -34,6 +35,15 @@ RECIPES: Final = (
 )
 
 
+@lru_cache(maxsize=limits.PRICE_TEXTS)
+def _priced(price: Number) -> tuple[int, float]:
+    """In units, 0 for what is no price, and on their grid. The same few thousand texts come again
+    and again. Raises `ValueError`, `OverflowError`."""
+    value = float(price)
+    units = round(value * SCALE) if 0.0 < value < 1.0 else 0
+    return units, units / SCALE
+
+
 class Ladder(Struct):
     """One side, best level last. `sign` is 1 for bids, -1 for asks."""
 
@@ -53,11 +63,11 @@ class Ladder(Struct):
         nothing is wrong with them. Without `texts` the side can neither be hashed nor changed."""
         self.clear()
         try:
-            values, amounts = [float(one) for one in prices], [float(one) for one in sizes]
+            known, amounts = list(map(_priced, prices)), list(map(float, sizes))
         except (ValueError, OverflowError):
-            values = amounts = []
+            known, amounts = [], []
         sign = self.sign
-        keys = [round(value * SCALE) * sign if 0.0 < value < 1.0 else 0 for value in values]
+        keys = [units * sign for units, _ in known]
         written = [
             f'{{"price":"{price}","size":"{size}"}}'
             for price, size in zip(prices, sizes, strict=True)
@@ -66,16 +76,15 @@ class Ladder(Struct):
             len(keys) == len(prices)
             and 0 not in keys
             and all(map(lt, keys, islice(keys, 1, None)))
-            and all(0.0 < amount < SIZE_MAX for amount in amounts)
+            and min(amounts, default=1.0) > 0.0
+            and sum(amounts) < SIZE_MAX  # so is each of them, and none is no number
             and max(map(len, written), default=0) <= TEXT_MAX
         )
         if not plain:
             put = self.put
             return sum([not put(*one) for one in zip(prices, sizes, strict=True)])
         self.keys, self.texts = keys, written
-        self.levels = [
-            (key * sign / SCALE, amount) for key, amount in zip(keys, amounts, strict=True)
-        ]
+        self.levels = [(price, amount) for (_, price), amount in zip(known, amounts, strict=True)]
         return 0
 
     def put(self, price: Number, size: Number) -> bool:
