@@ -237,10 +237,12 @@ def test_in_a_service_it_is_done_beside_the_loop(lived: pathlib.Path) -> None:
 
 def test_a_cancelled_one_ends(lived: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread is told to leave, and the loop can be closed."""
+    left: list[bool] = []
 
     def endless(*_: object, stop: module.Stop, **__: object) -> Pruned:
         while not stop():
             pass
+        left.append(True)
         return Pruned(before_ns=0)
 
     monkeypatch.setattr(module, "let_go", endless)
@@ -249,9 +251,11 @@ def test_a_cancelled_one_ends(lived: pathlib.Path, monkeypatch: pytest.MonkeyPat
         task = asyncio.ensure_future(keep(SETTINGS, lived, Clock(NOW)))
         await asyncio.sleep(0)
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError)
 
-    asyncio.run(run())
+    asyncio.run(run())  # which waits for its threads
+    assert left == [True]
 
 
 def test_a_service_goes_on_and_says_what_it_did(

@@ -1,6 +1,7 @@
 """What one log of an exchange contract says: both layouts, three kinds of match, hostile hex."""
 
-from typing import Any
+from typing from math import inf
+import Any
 
 import msgspec
 import pytest
@@ -122,6 +123,9 @@ def test_an_order_of_the_first_layout_is_tokens_for_collateral() -> None:
 def test_no_data_crashes(data: str, layout: str) -> None:
     try:
         found = fill(layout, data="0x" + data)
-        terms(found, of_no=True)
+        price, shares, side = terms(found, of_no=True)
     except DecodeError:
-        pass
+        return
+    assert 0.0 < price < 1.0
+    assert 0.0 < shares < inf
+    assert side in ("buy", "sell")
