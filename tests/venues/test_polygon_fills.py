@@ -1,7 +1,7 @@
 """What one log of an exchange contract says: both layouts, three kinds of match, hostile hex."""
 
-from typing from math import inf
-import Any
+from math import inf
+from typing import Any
 
 import msgspec
 import pytest
