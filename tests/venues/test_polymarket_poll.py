@@ -93,6 +93,7 @@ def test_without_rest_a_polled_source_is_stale_with_the_first_poll_that_fails() 
     assert not statuses(feed.down("clob", "a probe failed") + feed.wait(20))  # current until then
     found = statuses(feed.wait(1))
     assert [(s.kind, s.instrument, s.detail) for s in found] == [("stale", "", "a probe failed")]
+    assert found[0].ts_recv - found[0].since_ns == 31 * NS_PER_S, "since the last book"
     assert not statuses(feed.wait(600))
     feed.up("clob")
     assert not statuses(feed.wait(1))  # that it answers is no book yet

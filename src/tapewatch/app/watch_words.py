@@ -28,7 +28,7 @@ def lost(workers: Sequence[Worker | OutboxWorker], files: SessionFiles, requests
     counts["lines that could not be written"] = files.lost
     counts["requests without an answer"] = requests.fetch_failures
     counts["requests dropped"] = requests.fetches_dropped
-    counts["polls skipped because the one before was still out"] = requests.skipped
+    counts["polls left out, as the one before was still out"] = requests.skipped
     return " · ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 

@@ -272,7 +272,9 @@ def _stale(plan: Plan, state: PolymarketState, now: int) -> Iterator[Event]:
     whole = ""
     if len(old) == len(live) > 0 and (len(live) > 1 or down or state.stale.whole):
         whole = down or next(iter(old.values()))
-    return tell(state.stale, old, whole, ("stale", "current"), now)
+    # When the last of them was current: nobody could have been warned since.
+    since_ns = max((bet.booked_ns for bet in live if bet.instrument in old), default=0)
+    return tell(state.stale, old, whole, ("stale", "current"), now, since_ns)
 
 
 def _unpolled(plan: Plan, state: PolymarketState, now: int, live: Iterable[Bet]) -> dict[str, str]:
