@@ -35,6 +35,24 @@ def test_an_undisturbed_session_is_covered_completely() -> None:
     assert (book.coverage(at(100)), book.gaps, book.reconnects) == (1.0, 0, 0)
 
 
+def test_a_server_of_our_own_is_no_feed() -> None:
+    book = ledger(Fault("link_up", "redis", "", at(0), stream="state"))
+    assert book.coverage(at(100)) == 0.0, "the venue has never been connected"
+    book = ledger(link("up", 0), Fault("link_up", "redis", "", at(9), stream="state"))
+    assert (book.coverage(at(100)), book.reconnects) == (1.0, 0)
+
+
+def test_several_sockets_reconnect_each_for_itself() -> None:
+    ups = [Fault("link_up", "kraken", "", at(n), stream=f"ws:{n % 2}") for n in range(3)]
+    assert ledger(*ups).reconnects == 1
+
+
+def test_time_without_current_data_is_lost() -> None:
+    stale = Fault("stale", "kraken", BTC, at(30), since_ns=at(10))
+    book = ledger(link("up", 0), stale, Fault("current", "kraken", BTC, at(50)))
+    assert (book.lost_s(at(100)), book.gaps) == (20.0, 1)
+
+
 def test_time_without_a_link_is_lost_for_every_instrument() -> None:
     book = ledger(link("up", 0), link("down", 10), link("up", 15))
     assert (book.lost_s(at(100)), book.coverage(at(100))) == (5.0, 0.95)

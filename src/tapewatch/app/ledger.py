@@ -73,7 +73,7 @@ class Ledger(Struct):
         source = f"{fault.source}:*"
         link = f"{fault.source}/{fault.stream}"
         match fault.kind:
-            case "link_up":
+            case "link_up" if self._is_watched(fault.source):
                 self.connects[link] = self.connects.get(link, 0) + 1
                 if fault.stream == "ws":
                     self._close(source, fault.ts_ns)
@@ -93,6 +93,11 @@ class Ledger(Struct):
                 self._lose(Span(fault.instrument, fault.since_ns or fault.ts_ns, fault.ts_ns))
             case "gap_filled":
                 self.filled += 1
+
+    def _is_watched(self, source: str) -> bool:
+        """Not so of what we connect to for ourselves, such as Redis."""
+        watched = {instrument.partition(":")[0] for instrument in self.instruments}
+        return not watched or source in watched
 
     def _open(self, key: str, since: int) -> None:
         if key not in self.down:

@@ -82,13 +82,15 @@ class Service(Listener):
         self._log_path = Path(log).expanduser() if log else folder / SHADOW_LOG
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Data came: the gate must know how old they are."""
-        for event in events:
+        """Data came: the gate must know how old they are, if there is one to be asked."""
+        for event in events if self._http else ():
             if isinstance(event, _DATA):
                 self.advisor.heard(event.instrument, event.ts_recv)
 
     def on_outputs(self, outputs: Sequence[Output]) -> None:
         """Advice does not wait for the disk."""
+        if not self._http:  # nobody can ask
+            return
         now = self.clock.now_ns()
         self.advisor.fold(outputs, now)
         self.advisor.on_kill(self.engine.gate_state.kill)
