@@ -138,7 +138,8 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(tmp_path: pathlib.Path, dama
         file.write_bytes(data[:-100])
     elif damage == "bent":
         saved = msgspec.msgpack.decode(data, type=Checkpoint)
-        saved.memory = saved.memory.replace(b"zscore", b"zs\x00ore", 1)
+        number = saved.memory.index(b"\xcb\x3f")  # a float below 1: still one afterwards
+        saved.memory = saved.memory[: number + 8] + b"\x01" + saved.memory[number + 9 :]
         file.write_bytes(msgspec.msgpack.encode(saved))
     elif damage == "other settings":
         config = config_of(threshold=4.0)

@@ -70,6 +70,7 @@ class Last(msgspec.Struct):
     price: float = 0.0
     timers: int = 0
     halts: int = 0
+    links: int = 0
 
 
 class Jump(msgspec.Struct, frozen=True):
@@ -77,7 +78,7 @@ class Jump(msgspec.Struct, frozen=True):
 
     name: ClassVar[str] = "jump"
     version: ClassVar[int] = 1
-    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Timer, Status)
+    wants: ClassVar[tuple[type[Event], ...]] = (Trade, Timer, Status, Link)
     state_type: ClassVar[type] = Last
 
     def key(self, event: Event, /) -> str | None:
@@ -92,6 +93,9 @@ class Jump(msgspec.Struct, frozen=True):
             return None
         if isinstance(event, Status):
             state.halts += event.kind == "halted"
+            return None
+        if isinstance(event, Link):
+            state.links += 1
             return None
         assert isinstance(event, Trade)
         if event.price == 13.0:
@@ -232,6 +236,19 @@ def test_a_timer_reaches_every_live_state_and_only_those() -> None:
         "toy:A": 1,
         "toy:B": 1,
     }
+
+
+def test_the_link_of_one_of_several_connections_is_the_venues_alone() -> None:
+    target = engine()
+    run(target, [frame("A 1")])
+    (told,) = run(target, [Link(T0, "toy", "down", "503", stream="clob")])
+    assert isinstance(told, Fault)
+    assert (told.kind, told.stream) == ("link_down", "clob")
+    assert target.detectors["jump"].states["toy:A"].links == 0
+    assert not target.gate_state.stale
+    run(target, [Link(T0, "toy", "down", "gone")])
+    assert target.detectors["jump"].states["toy:A"].links == 1
+    assert target.gate_state.stale
 
 
 def test_a_status_of_the_whole_source_reaches_every_live_state_on_every_shard() -> None:
